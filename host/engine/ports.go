@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/cairn-stack/cairn/host/model"
+)
+
+// Journal is what the engine asks of the store: commands that are atomic and
+// idempotent, and the one query that a resume needs. Commands fail with the
+// errors of package model; after model.ErrBusy the same command is tried again.
+type Journal interface {
+	// CreateRun is C0. A run of the same ID is returned as it stands.
+	CreateRun(ctx context.Context, run model.NewRun) (model.Run, error)
+	// Acquire is CE: epoch+1, owner, state running. It fails with ErrOwned while
+	// the owner's lock is held, unless takeOver; with ErrConflict for a
+	// completed run. changeID makes it idempotent.
+	Acquire(ctx context.Context, runID, hostID, changeID string, takeOver bool) (model.Run, error)
+	// Apply commits changes of a run at an epoch, and gives the run's seq.
+	Apply(ctx context.Context, runID string, epoch int64, changes []model.Change) (int64, error)
+	// LoadRun gives all that is known of a run.
+	LoadRun(ctx context.Context, runID string) (model.RunRecord, error)
+	// LocateContent gives where a content is stored.
+	LocateContent(ctx context.Context, digest string) ([]model.Location, error)
+	// Intents gives the runs, of those that hostID owns, that somebody asked to
+	// cancel. Cheap while nothing changed.
+	Intents(ctx context.Context, hostID string) ([]string, error)
+}
+
+// Stacks opens the stack of a run.
+type Stacks interface {
+	// OpenStack brings up and configures the components that a snapshot names,
+	// with secrets resolved. Close it when the run is over.
+	OpenStack(ctx context.Context, snapshot model.StackSnapshot) (Stack, error)
+}
+
+// Stack is an open stack.
+type Stack interface {
+	Orchestrator() Orchestrator
+	ArtifactStore() ArtifactStore
+	Close() error
+}
+
+// Orchestrator is an open orchestrator component.
+type Orchestrator interface {
+	Facts() model.OrchestratorFacts
+	// CanRun gives what it cannot honour, by step.
+	CanRun(ctx context.Context, steps []PlannedStep) ([]StepFinding, error)
+}
+
+// PlannedStep is what an orchestrator judges.
+type PlannedStep struct {
+	Name      string
+	Execution model.Execution
+	Timeout   time.Duration
+}
+
+// StepFinding is one thing that an orchestrator cannot honour; an empty step is
+// the plan as a whole.
+type StepFinding struct {
+	Step    string
+	Summary string
+	Detail  string
+	Hint    string
+	Warning bool
+}
+
+// ArtifactStore is an open artifact store component.
+type ArtifactStore interface {
+	// ID is the identity of the store, as its marker has it.
+	ID() string
+	Facts() model.StoreFacts
+	// PutFiles and GetFiles answer one result for each item, in order; the error
+	// is for the call as a whole.
+	PutFiles(ctx context.Context, items []model.PutItem) ([]model.ItemResult, error)
+	GetFiles(ctx context.Context, items []model.GetItem) ([]model.ItemResult, error)
+	Stat(ctx context.Context, keys []string) ([]model.ItemResult, error)
+}
+
+// Secrets gives the values of a secret, for a step that declared it.
+type Secrets interface {
+	SecretValues(ctx context.Context, name string) (map[string]string, error)
+}

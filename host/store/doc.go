@@ -1,0 +1,2 @@
+// Package store is the journal and registry in SQLite. All SQL is here.
+package store
