@@ -43,6 +43,8 @@ const (
 	ProblemCode_PROBLEM_CODE_PLUGIN ProblemCode = 6
 	// 130
 	ProblemCode_PROBLEM_CODE_CANCELLED ProblemCode = 7
+	// 8: what was compared differs.
+	ProblemCode_PROBLEM_CODE_DIFFERENCE ProblemCode = 8
 )
 
 // Enum value maps for ProblemCode.
@@ -56,6 +58,7 @@ var (
 		5: "PROBLEM_CODE_INTERRUPTED",
 		6: "PROBLEM_CODE_PLUGIN",
 		7: "PROBLEM_CODE_CANCELLED",
+		8: "PROBLEM_CODE_DIFFERENCE",
 	}
 	ProblemCode_value = map[string]int32{
 		"PROBLEM_CODE_UNSPECIFIED": 0,
@@ -66,6 +69,7 @@ var (
 		"PROBLEM_CODE_INTERRUPTED": 5,
 		"PROBLEM_CODE_PLUGIN":      6,
 		"PROBLEM_CODE_CANCELLED":   7,
+		"PROBLEM_CODE_DIFFERENCE":  8,
 	}
 )
 
@@ -428,7 +432,7 @@ const file_cairn_api_v1_shared_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"decided_by\x18\x02 \x01(\tR\tdecidedBy\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\tR\x06source*\xeb\x01\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source*\x88\x02\n" +
 	"\vProblemCode\x12\x1c\n" +
 	"\x18PROBLEM_CODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PROBLEM_CODE_INVALID\x10\x01\x12\x1a\n" +
@@ -437,7 +441,8 @@ const file_cairn_api_v1_shared_proto_rawDesc = "" +
 	"\x17PROBLEM_CODE_RUN_FAILED\x10\x04\x12\x1c\n" +
 	"\x18PROBLEM_CODE_INTERRUPTED\x10\x05\x12\x17\n" +
 	"\x13PROBLEM_CODE_PLUGIN\x10\x06\x12\x1a\n" +
-	"\x16PROBLEM_CODE_CANCELLED\x10\aB7Z5github.com/cairn-stack/cairn/proto/cairn/api/v1;apiv1b\x06proto3"
+	"\x16PROBLEM_CODE_CANCELLED\x10\a\x12\x1b\n" +
+	"\x17PROBLEM_CODE_DIFFERENCE\x10\bB7Z5github.com/cairn-stack/cairn/proto/cairn/api/v1;apiv1b\x06proto3"
 
 var (
 	file_cairn_api_v1_shared_proto_rawDescOnce sync.Once
