@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"time"
 
 	"github.com/cairn-stack/cairn/host/model"
 )
@@ -49,22 +48,11 @@ type Orchestrator interface {
 	CanRun(ctx context.Context, steps []PlannedStep) ([]StepFinding, error)
 }
 
-// PlannedStep is what an orchestrator judges.
-type PlannedStep struct {
-	Name      string
-	Execution model.Execution
-	Timeout   time.Duration
-}
-
-// StepFinding is one thing that an orchestrator cannot honour; an empty step is
-// the plan as a whole.
-type StepFinding struct {
-	Step    string
-	Summary string
-	Detail  string
-	Hint    string
-	Warning bool
-}
+// PlannedStep and StepFinding are what CanRun is asked and answers.
+type (
+	PlannedStep = model.PlannedStep
+	StepFinding = model.StepFinding
+)
 
 // ArtifactStore is an open artifact store component.
 type ArtifactStore interface {

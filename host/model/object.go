@@ -1,5 +1,7 @@
 package model
 
+import "time"
+
 // Transfer says how a file changes hands with an artifact store.
 type Transfer string
 
@@ -60,4 +62,21 @@ type OrchestratorFacts struct {
 	Attached        bool `json:"attached"`
 	MaxParallel     int  `json:"maxParallel"`
 	JobsOutliveHost bool `json:"jobsOutliveHost"`
+}
+
+// PlannedStep is what an orchestrator judges.
+type PlannedStep struct {
+	Name      string
+	Execution Execution
+	Timeout   time.Duration
+}
+
+// StepFinding is one thing that an orchestrator cannot honour; an empty step is
+// the plan as a whole.
+type StepFinding struct {
+	Step    string
+	Summary string
+	Detail  string
+	Hint    string
+	Warning bool
 }
