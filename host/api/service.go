@@ -89,6 +89,9 @@ type RunService interface {
 	CompleteJob(context.Context, *apiv1.CompleteJobRequest) (*apiv1.CompleteJobResponse, error)
 	// GetStepSecret gives a secret that the attempt's step declared.
 	GetStepSecret(context.Context, *apiv1.GetStepSecretRequest) (*apiv1.GetStepSecretResponse, error)
+	// RecordProvenance gives what made a run that this host owns, where it was
+	// not ready for CreateRun. The last one given counts.
+	RecordProvenance(context.Context, *apiv1.RecordProvenanceRequest) (*apiv1.RecordProvenanceResponse, error)
 	ListRuns(context.Context, *apiv1.ListRunsRequest) (*apiv1.ListRunsResponse, error)
 	GetRun(context.Context, *apiv1.GetRunRequest) (*apiv1.GetRunResponse, error)
 	// WatchRun streams events from a cursor on, and ends after the run's end.

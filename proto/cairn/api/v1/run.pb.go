@@ -1175,6 +1175,94 @@ func (x *GetStepSecretResponse) GetValues() map[string]string {
 	return nil
 }
 
+type RecordProvenanceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Provenance    *Provenance            `protobuf:"bytes,2,opt,name=provenance,proto3" json:"provenance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordProvenanceRequest) Reset() {
+	*x = RecordProvenanceRequest{}
+	mi := &file_cairn_api_v1_run_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordProvenanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordProvenanceRequest) ProtoMessage() {}
+
+func (x *RecordProvenanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_api_v1_run_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordProvenanceRequest.ProtoReflect.Descriptor instead.
+func (*RecordProvenanceRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RecordProvenanceRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *RecordProvenanceRequest) GetProvenance() *Provenance {
+	if x != nil {
+		return x.Provenance
+	}
+	return nil
+}
+
+type RecordProvenanceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordProvenanceResponse) Reset() {
+	*x = RecordProvenanceResponse{}
+	mi := &file_cairn_api_v1_run_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordProvenanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordProvenanceResponse) ProtoMessage() {}
+
+func (x *RecordProvenanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_api_v1_run_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordProvenanceResponse.ProtoReflect.Descriptor instead.
+func (*RecordProvenanceResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{17}
+}
+
 type Run struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1201,7 +1289,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[16]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1301,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[16]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1314,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Run) GetId() string {
@@ -1343,7 +1431,7 @@ type StepRun struct {
 
 func (x *StepRun) Reset() {
 	*x = StepRun{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[17]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1443,7 @@ func (x *StepRun) String() string {
 func (*StepRun) ProtoMessage() {}
 
 func (x *StepRun) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[17]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1456,7 @@ func (x *StepRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepRun.ProtoReflect.Descriptor instead.
 func (*StepRun) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{17}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StepRun) GetName() string {
@@ -1487,7 +1575,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[18]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1587,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[18]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1600,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{18}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Attempt) GetId() string {
@@ -1581,7 +1669,7 @@ type ArtifactRef struct {
 
 func (x *ArtifactRef) Reset() {
 	*x = ArtifactRef{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[19]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1681,7 @@ func (x *ArtifactRef) String() string {
 func (*ArtifactRef) ProtoMessage() {}
 
 func (x *ArtifactRef) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[19]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1694,7 @@ func (x *ArtifactRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArtifactRef.ProtoReflect.Descriptor instead.
 func (*ArtifactRef) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{19}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ArtifactRef) GetSlot() string {
@@ -1669,7 +1757,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[20]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1769,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[20]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1782,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{20}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListRunsRequest) GetContext() *ClientContext {
@@ -1756,7 +1844,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[21]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1856,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[21]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1869,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{21}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -1808,7 +1896,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[22]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +1908,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[22]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +1921,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{22}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetRunRequest) GetContext() *ClientContext {
@@ -1866,7 +1954,7 @@ type GetRunResponse struct {
 
 func (x *GetRunResponse) Reset() {
 	*x = GetRunResponse{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[23]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +1966,7 @@ func (x *GetRunResponse) String() string {
 func (*GetRunResponse) ProtoMessage() {}
 
 func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[23]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +1979,7 @@ func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
 func (*GetRunResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{23}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetRunResponse) GetRun() *Run {
@@ -1958,7 +2046,7 @@ type StackSnapshotEntry struct {
 
 func (x *StackSnapshotEntry) Reset() {
 	*x = StackSnapshotEntry{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[24]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1970,7 +2058,7 @@ func (x *StackSnapshotEntry) String() string {
 func (*StackSnapshotEntry) ProtoMessage() {}
 
 func (x *StackSnapshotEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[24]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1983,7 +2071,7 @@ func (x *StackSnapshotEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StackSnapshotEntry.ProtoReflect.Descriptor instead.
 func (*StackSnapshotEntry) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{24}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StackSnapshotEntry) GetType() string {
@@ -2049,7 +2137,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[25]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2149,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[25]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2162,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{25}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchRunRequest) GetContext() *ClientContext {
@@ -2116,7 +2204,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[26]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2216,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[26]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2229,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{26}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchRunResponse) GetEvent() *Event {
@@ -2176,7 +2264,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[27]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2276,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[27]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2289,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{27}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2270,7 +2358,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[28]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2282,7 +2370,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[28]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2295,7 +2383,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{28}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReadLogRequest) GetContext() *ClientContext {
@@ -2353,7 +2441,7 @@ type ReadLogResponse struct {
 
 func (x *ReadLogResponse) Reset() {
 	*x = ReadLogResponse{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[29]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2453,7 @@ func (x *ReadLogResponse) String() string {
 func (*ReadLogResponse) ProtoMessage() {}
 
 func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[29]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2466,7 @@ func (x *ReadLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{29}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReadLogResponse) GetData() []byte {
@@ -2412,7 +2500,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[30]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2512,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[30]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2525,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{30}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CancelRunRequest) GetContext() *ClientContext {
@@ -2463,7 +2551,7 @@ type CancelRunResponse struct {
 
 func (x *CancelRunResponse) Reset() {
 	*x = CancelRunResponse{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[31]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2475,7 +2563,7 @@ func (x *CancelRunResponse) String() string {
 func (*CancelRunResponse) ProtoMessage() {}
 
 func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[31]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2488,7 +2576,7 @@ func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{31}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CancelRunResponse) GetRun() *Run {
@@ -2508,7 +2596,7 @@ type DeleteRunRequest struct {
 
 func (x *DeleteRunRequest) Reset() {
 	*x = DeleteRunRequest{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[32]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2608,7 @@ func (x *DeleteRunRequest) String() string {
 func (*DeleteRunRequest) ProtoMessage() {}
 
 func (x *DeleteRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[32]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2621,7 @@ func (x *DeleteRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRunRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRunRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{32}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeleteRunRequest) GetContext() *ClientContext {
@@ -2558,7 +2646,7 @@ type DeleteRunResponse struct {
 
 func (x *DeleteRunResponse) Reset() {
 	*x = DeleteRunResponse{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[33]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2570,7 +2658,7 @@ func (x *DeleteRunResponse) String() string {
 func (*DeleteRunResponse) ProtoMessage() {}
 
 func (x *DeleteRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[33]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2583,7 +2671,7 @@ func (x *DeleteRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRunResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRunResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{33}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{35}
 }
 
 type ListPipelinesRequest struct {
@@ -2595,7 +2683,7 @@ type ListPipelinesRequest struct {
 
 func (x *ListPipelinesRequest) Reset() {
 	*x = ListPipelinesRequest{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[34]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2607,7 +2695,7 @@ func (x *ListPipelinesRequest) String() string {
 func (*ListPipelinesRequest) ProtoMessage() {}
 
 func (x *ListPipelinesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[34]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2620,7 +2708,7 @@ func (x *ListPipelinesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPipelinesRequest.ProtoReflect.Descriptor instead.
 func (*ListPipelinesRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{34}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListPipelinesRequest) GetContext() *ClientContext {
@@ -2639,7 +2727,7 @@ type ListPipelinesResponse struct {
 
 func (x *ListPipelinesResponse) Reset() {
 	*x = ListPipelinesResponse{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[35]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2651,7 +2739,7 @@ func (x *ListPipelinesResponse) String() string {
 func (*ListPipelinesResponse) ProtoMessage() {}
 
 func (x *ListPipelinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[35]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2664,7 +2752,7 @@ func (x *ListPipelinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPipelinesResponse.ProtoReflect.Descriptor instead.
 func (*ListPipelinesResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{35}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListPipelinesResponse) GetPipelines() []*PipelineSummary {
@@ -2685,7 +2773,7 @@ type PipelineSummary struct {
 
 func (x *PipelineSummary) Reset() {
 	*x = PipelineSummary{}
-	mi := &file_cairn_api_v1_run_proto_msgTypes[36]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +2785,7 @@ func (x *PipelineSummary) String() string {
 func (*PipelineSummary) ProtoMessage() {}
 
 func (x *PipelineSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_api_v1_run_proto_msgTypes[36]
+	mi := &file_cairn_api_v1_run_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +2798,7 @@ func (x *PipelineSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PipelineSummary.ProtoReflect.Descriptor instead.
 func (*PipelineSummary) Descriptor() ([]byte, []int) {
-	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{36}
+	return file_cairn_api_v1_run_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PipelineSummary) GetName() string {
@@ -2851,7 +2939,13 @@ const file_cairn_api_v1_run_proto_rawDesc = "" +
 	"\x06values\x18\x01 \x03(\v2/.cairn.api.v1.GetStepSecretResponse.ValuesEntryB\x03\x80\x01\x01R\x06values\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xac\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"e\n" +
+	"\x17RecordProvenanceRequest\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x128\n" +
+	"\n" +
+	"provenance\x18\x02 \x01(\v2\x18.cairn.api.v1.ProvenanceR\n" +
+	"provenance\"\x1a\n" +
+	"\x18RecordProvenanceResponse\"\xac\x04\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -2999,7 +3093,7 @@ const file_cairn_api_v1_run_proto_rawDesc = "" +
 	"\x0fPipelineSummary\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04runs\x18\x02 \x01(\rR\x04runs\x12)\n" +
-	"\x06latest\x18\x03 \x01(\v2\x11.cairn.api.v1.RunR\x06latest2\x91\b\n" +
+	"\x06latest\x18\x03 \x01(\v2\x11.cairn.api.v1.RunR\x06latest2\xf4\b\n" +
 	"\n" +
 	"RunService\x12L\n" +
 	"\tCreateRun\x12\x1e.cairn.api.v1.CreateRunRequest\x1a\x1f.cairn.api.v1.CreateRunResponse\x12L\n" +
@@ -3007,7 +3101,8 @@ const file_cairn_api_v1_run_proto_rawDesc = "" +
 	"\vOpenSession\x12 .cairn.api.v1.OpenSessionRequest\x1a!.cairn.api.v1.OpenSessionResponse0\x01\x12F\n" +
 	"\aNextJob\x12\x1c.cairn.api.v1.NextJobRequest\x1a\x1d.cairn.api.v1.NextJobResponse\x12R\n" +
 	"\vCompleteJob\x12 .cairn.api.v1.CompleteJobRequest\x1a!.cairn.api.v1.CompleteJobResponse\x12X\n" +
-	"\rGetStepSecret\x12\".cairn.api.v1.GetStepSecretRequest\x1a#.cairn.api.v1.GetStepSecretResponse\x12I\n" +
+	"\rGetStepSecret\x12\".cairn.api.v1.GetStepSecretRequest\x1a#.cairn.api.v1.GetStepSecretResponse\x12a\n" +
+	"\x10RecordProvenance\x12%.cairn.api.v1.RecordProvenanceRequest\x1a&.cairn.api.v1.RecordProvenanceResponse\x12I\n" +
 	"\bListRuns\x12\x1d.cairn.api.v1.ListRunsRequest\x1a\x1e.cairn.api.v1.ListRunsResponse\x12C\n" +
 	"\x06GetRun\x12\x1b.cairn.api.v1.GetRunRequest\x1a\x1c.cairn.api.v1.GetRunResponse\x12K\n" +
 	"\bWatchRun\x12\x1d.cairn.api.v1.WatchRunRequest\x1a\x1e.cairn.api.v1.WatchRunResponse0\x01\x12H\n" +
@@ -3028,147 +3123,152 @@ func file_cairn_api_v1_run_proto_rawDescGZIP() []byte {
 	return file_cairn_api_v1_run_proto_rawDescData
 }
 
-var file_cairn_api_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_cairn_api_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_cairn_api_v1_run_proto_goTypes = []any{
-	(*CreateRunRequest)(nil),      // 0: cairn.api.v1.CreateRunRequest
-	(*Recipe)(nil),                // 1: cairn.api.v1.Recipe
-	(*Provenance)(nil),            // 2: cairn.api.v1.Provenance
-	(*CreateRunResponse)(nil),     // 3: cairn.api.v1.CreateRunResponse
-	(*ResumeRunRequest)(nil),      // 4: cairn.api.v1.ResumeRunRequest
-	(*ResumeRunResponse)(nil),     // 5: cairn.api.v1.ResumeRunResponse
-	(*OpenSessionRequest)(nil),    // 6: cairn.api.v1.OpenSessionRequest
-	(*OpenSessionResponse)(nil),   // 7: cairn.api.v1.OpenSessionResponse
-	(*NextJobRequest)(nil),        // 8: cairn.api.v1.NextJobRequest
-	(*NextJobResponse)(nil),       // 9: cairn.api.v1.NextJobResponse
-	(*Job)(nil),                   // 10: cairn.api.v1.Job
-	(*JobInput)(nil),              // 11: cairn.api.v1.JobInput
-	(*CompleteJobRequest)(nil),    // 12: cairn.api.v1.CompleteJobRequest
-	(*CompleteJobResponse)(nil),   // 13: cairn.api.v1.CompleteJobResponse
-	(*GetStepSecretRequest)(nil),  // 14: cairn.api.v1.GetStepSecretRequest
-	(*GetStepSecretResponse)(nil), // 15: cairn.api.v1.GetStepSecretResponse
-	(*Run)(nil),                   // 16: cairn.api.v1.Run
-	(*StepRun)(nil),               // 17: cairn.api.v1.StepRun
-	(*Attempt)(nil),               // 18: cairn.api.v1.Attempt
-	(*ArtifactRef)(nil),           // 19: cairn.api.v1.ArtifactRef
-	(*ListRunsRequest)(nil),       // 20: cairn.api.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),      // 21: cairn.api.v1.ListRunsResponse
-	(*GetRunRequest)(nil),         // 22: cairn.api.v1.GetRunRequest
-	(*GetRunResponse)(nil),        // 23: cairn.api.v1.GetRunResponse
-	(*StackSnapshotEntry)(nil),    // 24: cairn.api.v1.StackSnapshotEntry
-	(*WatchRunRequest)(nil),       // 25: cairn.api.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),      // 26: cairn.api.v1.WatchRunResponse
-	(*Event)(nil),                 // 27: cairn.api.v1.Event
-	(*ReadLogRequest)(nil),        // 28: cairn.api.v1.ReadLogRequest
-	(*ReadLogResponse)(nil),       // 29: cairn.api.v1.ReadLogResponse
-	(*CancelRunRequest)(nil),      // 30: cairn.api.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),     // 31: cairn.api.v1.CancelRunResponse
-	(*DeleteRunRequest)(nil),      // 32: cairn.api.v1.DeleteRunRequest
-	(*DeleteRunResponse)(nil),     // 33: cairn.api.v1.DeleteRunResponse
-	(*ListPipelinesRequest)(nil),  // 34: cairn.api.v1.ListPipelinesRequest
-	(*ListPipelinesResponse)(nil), // 35: cairn.api.v1.ListPipelinesResponse
-	(*PipelineSummary)(nil),       // 36: cairn.api.v1.PipelineSummary
-	nil,                           // 37: cairn.api.v1.CreateRunRequest.LabelsEntry
-	nil,                           // 38: cairn.api.v1.Recipe.EnvEntry
-	nil,                           // 39: cairn.api.v1.Provenance.VersionsEntry
-	nil,                           // 40: cairn.api.v1.JobInput.MetadataEntry
-	nil,                           // 41: cairn.api.v1.GetStepSecretResponse.ValuesEntry
-	nil,                           // 42: cairn.api.v1.Run.LabelsEntry
-	nil,                           // 43: cairn.api.v1.Run.StepsEntry
-	nil,                           // 44: cairn.api.v1.StepRun.MetricsEntry
-	nil,                           // 45: cairn.api.v1.StepRun.MetadataEntry
-	nil,                           // 46: cairn.api.v1.StepRun.ParametersEntry
-	nil,                           // 47: cairn.api.v1.GetRunResponse.ParametersEntry
-	(*ClientContext)(nil),         // 48: cairn.api.v1.ClientContext
-	(*v1.Pipeline)(nil),           // 49: cairn.step.v1.Pipeline
-	(*v1.Output)(nil),             // 50: cairn.step.v1.Output
-	(*v1.Type)(nil),               // 51: cairn.step.v1.Type
-	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
-	(*v1.Parameter)(nil),          // 53: cairn.step.v1.Parameter
+	(*CreateRunRequest)(nil),         // 0: cairn.api.v1.CreateRunRequest
+	(*Recipe)(nil),                   // 1: cairn.api.v1.Recipe
+	(*Provenance)(nil),               // 2: cairn.api.v1.Provenance
+	(*CreateRunResponse)(nil),        // 3: cairn.api.v1.CreateRunResponse
+	(*ResumeRunRequest)(nil),         // 4: cairn.api.v1.ResumeRunRequest
+	(*ResumeRunResponse)(nil),        // 5: cairn.api.v1.ResumeRunResponse
+	(*OpenSessionRequest)(nil),       // 6: cairn.api.v1.OpenSessionRequest
+	(*OpenSessionResponse)(nil),      // 7: cairn.api.v1.OpenSessionResponse
+	(*NextJobRequest)(nil),           // 8: cairn.api.v1.NextJobRequest
+	(*NextJobResponse)(nil),          // 9: cairn.api.v1.NextJobResponse
+	(*Job)(nil),                      // 10: cairn.api.v1.Job
+	(*JobInput)(nil),                 // 11: cairn.api.v1.JobInput
+	(*CompleteJobRequest)(nil),       // 12: cairn.api.v1.CompleteJobRequest
+	(*CompleteJobResponse)(nil),      // 13: cairn.api.v1.CompleteJobResponse
+	(*GetStepSecretRequest)(nil),     // 14: cairn.api.v1.GetStepSecretRequest
+	(*GetStepSecretResponse)(nil),    // 15: cairn.api.v1.GetStepSecretResponse
+	(*RecordProvenanceRequest)(nil),  // 16: cairn.api.v1.RecordProvenanceRequest
+	(*RecordProvenanceResponse)(nil), // 17: cairn.api.v1.RecordProvenanceResponse
+	(*Run)(nil),                      // 18: cairn.api.v1.Run
+	(*StepRun)(nil),                  // 19: cairn.api.v1.StepRun
+	(*Attempt)(nil),                  // 20: cairn.api.v1.Attempt
+	(*ArtifactRef)(nil),              // 21: cairn.api.v1.ArtifactRef
+	(*ListRunsRequest)(nil),          // 22: cairn.api.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),         // 23: cairn.api.v1.ListRunsResponse
+	(*GetRunRequest)(nil),            // 24: cairn.api.v1.GetRunRequest
+	(*GetRunResponse)(nil),           // 25: cairn.api.v1.GetRunResponse
+	(*StackSnapshotEntry)(nil),       // 26: cairn.api.v1.StackSnapshotEntry
+	(*WatchRunRequest)(nil),          // 27: cairn.api.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),         // 28: cairn.api.v1.WatchRunResponse
+	(*Event)(nil),                    // 29: cairn.api.v1.Event
+	(*ReadLogRequest)(nil),           // 30: cairn.api.v1.ReadLogRequest
+	(*ReadLogResponse)(nil),          // 31: cairn.api.v1.ReadLogResponse
+	(*CancelRunRequest)(nil),         // 32: cairn.api.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),        // 33: cairn.api.v1.CancelRunResponse
+	(*DeleteRunRequest)(nil),         // 34: cairn.api.v1.DeleteRunRequest
+	(*DeleteRunResponse)(nil),        // 35: cairn.api.v1.DeleteRunResponse
+	(*ListPipelinesRequest)(nil),     // 36: cairn.api.v1.ListPipelinesRequest
+	(*ListPipelinesResponse)(nil),    // 37: cairn.api.v1.ListPipelinesResponse
+	(*PipelineSummary)(nil),          // 38: cairn.api.v1.PipelineSummary
+	nil,                              // 39: cairn.api.v1.CreateRunRequest.LabelsEntry
+	nil,                              // 40: cairn.api.v1.Recipe.EnvEntry
+	nil,                              // 41: cairn.api.v1.Provenance.VersionsEntry
+	nil,                              // 42: cairn.api.v1.JobInput.MetadataEntry
+	nil,                              // 43: cairn.api.v1.GetStepSecretResponse.ValuesEntry
+	nil,                              // 44: cairn.api.v1.Run.LabelsEntry
+	nil,                              // 45: cairn.api.v1.Run.StepsEntry
+	nil,                              // 46: cairn.api.v1.StepRun.MetricsEntry
+	nil,                              // 47: cairn.api.v1.StepRun.MetadataEntry
+	nil,                              // 48: cairn.api.v1.StepRun.ParametersEntry
+	nil,                              // 49: cairn.api.v1.GetRunResponse.ParametersEntry
+	(*ClientContext)(nil),            // 50: cairn.api.v1.ClientContext
+	(*v1.Pipeline)(nil),              // 51: cairn.step.v1.Pipeline
+	(*v1.Output)(nil),                // 52: cairn.step.v1.Output
+	(*v1.Type)(nil),                  // 53: cairn.step.v1.Type
+	(*timestamppb.Timestamp)(nil),    // 54: google.protobuf.Timestamp
+	(*v1.Parameter)(nil),             // 55: cairn.step.v1.Parameter
 }
 var file_cairn_api_v1_run_proto_depIdxs = []int32{
-	48, // 0: cairn.api.v1.CreateRunRequest.context:type_name -> cairn.api.v1.ClientContext
-	49, // 1: cairn.api.v1.CreateRunRequest.pipeline:type_name -> cairn.step.v1.Pipeline
-	37, // 2: cairn.api.v1.CreateRunRequest.labels:type_name -> cairn.api.v1.CreateRunRequest.LabelsEntry
+	50, // 0: cairn.api.v1.CreateRunRequest.context:type_name -> cairn.api.v1.ClientContext
+	51, // 1: cairn.api.v1.CreateRunRequest.pipeline:type_name -> cairn.step.v1.Pipeline
+	39, // 2: cairn.api.v1.CreateRunRequest.labels:type_name -> cairn.api.v1.CreateRunRequest.LabelsEntry
 	1,  // 3: cairn.api.v1.CreateRunRequest.recipe:type_name -> cairn.api.v1.Recipe
 	2,  // 4: cairn.api.v1.CreateRunRequest.provenance:type_name -> cairn.api.v1.Provenance
-	38, // 5: cairn.api.v1.Recipe.env:type_name -> cairn.api.v1.Recipe.EnvEntry
-	39, // 6: cairn.api.v1.Provenance.versions:type_name -> cairn.api.v1.Provenance.VersionsEntry
-	16, // 7: cairn.api.v1.CreateRunResponse.run:type_name -> cairn.api.v1.Run
-	48, // 8: cairn.api.v1.ResumeRunRequest.context:type_name -> cairn.api.v1.ClientContext
-	49, // 9: cairn.api.v1.ResumeRunRequest.pipeline:type_name -> cairn.step.v1.Pipeline
+	40, // 5: cairn.api.v1.Recipe.env:type_name -> cairn.api.v1.Recipe.EnvEntry
+	41, // 6: cairn.api.v1.Provenance.versions:type_name -> cairn.api.v1.Provenance.VersionsEntry
+	18, // 7: cairn.api.v1.CreateRunResponse.run:type_name -> cairn.api.v1.Run
+	50, // 8: cairn.api.v1.ResumeRunRequest.context:type_name -> cairn.api.v1.ClientContext
+	51, // 9: cairn.api.v1.ResumeRunRequest.pipeline:type_name -> cairn.step.v1.Pipeline
 	1,  // 10: cairn.api.v1.ResumeRunRequest.recipe:type_name -> cairn.api.v1.Recipe
-	16, // 11: cairn.api.v1.ResumeRunResponse.run:type_name -> cairn.api.v1.Run
+	18, // 11: cairn.api.v1.ResumeRunResponse.run:type_name -> cairn.api.v1.Run
 	10, // 12: cairn.api.v1.NextJobResponse.start:type_name -> cairn.api.v1.Job
 	11, // 13: cairn.api.v1.Job.inputs:type_name -> cairn.api.v1.JobInput
-	50, // 14: cairn.api.v1.Job.outputs:type_name -> cairn.step.v1.Output
-	51, // 15: cairn.api.v1.JobInput.type:type_name -> cairn.step.v1.Type
-	40, // 16: cairn.api.v1.JobInput.metadata:type_name -> cairn.api.v1.JobInput.MetadataEntry
-	41, // 17: cairn.api.v1.GetStepSecretResponse.values:type_name -> cairn.api.v1.GetStepSecretResponse.ValuesEntry
-	42, // 18: cairn.api.v1.Run.labels:type_name -> cairn.api.v1.Run.LabelsEntry
-	52, // 19: cairn.api.v1.Run.created_at:type_name -> google.protobuf.Timestamp
-	52, // 20: cairn.api.v1.Run.ended_at:type_name -> google.protobuf.Timestamp
-	43, // 21: cairn.api.v1.Run.steps:type_name -> cairn.api.v1.Run.StepsEntry
-	18, // 22: cairn.api.v1.StepRun.attempts:type_name -> cairn.api.v1.Attempt
-	19, // 23: cairn.api.v1.StepRun.inputs:type_name -> cairn.api.v1.ArtifactRef
-	19, // 24: cairn.api.v1.StepRun.outputs:type_name -> cairn.api.v1.ArtifactRef
-	44, // 25: cairn.api.v1.StepRun.metrics:type_name -> cairn.api.v1.StepRun.MetricsEntry
-	45, // 26: cairn.api.v1.StepRun.metadata:type_name -> cairn.api.v1.StepRun.MetadataEntry
-	46, // 27: cairn.api.v1.StepRun.parameters:type_name -> cairn.api.v1.StepRun.ParametersEntry
-	52, // 28: cairn.api.v1.StepRun.started_at:type_name -> google.protobuf.Timestamp
-	52, // 29: cairn.api.v1.StepRun.ended_at:type_name -> google.protobuf.Timestamp
-	52, // 30: cairn.api.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	52, // 31: cairn.api.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	48, // 32: cairn.api.v1.ListRunsRequest.context:type_name -> cairn.api.v1.ClientContext
-	16, // 33: cairn.api.v1.ListRunsResponse.runs:type_name -> cairn.api.v1.Run
-	48, // 34: cairn.api.v1.GetRunRequest.context:type_name -> cairn.api.v1.ClientContext
-	16, // 35: cairn.api.v1.GetRunResponse.run:type_name -> cairn.api.v1.Run
-	17, // 36: cairn.api.v1.GetRunResponse.steps:type_name -> cairn.api.v1.StepRun
-	2,  // 37: cairn.api.v1.GetRunResponse.provenance:type_name -> cairn.api.v1.Provenance
-	1,  // 38: cairn.api.v1.GetRunResponse.recipe:type_name -> cairn.api.v1.Recipe
-	47, // 39: cairn.api.v1.GetRunResponse.parameters:type_name -> cairn.api.v1.GetRunResponse.ParametersEntry
-	24, // 40: cairn.api.v1.GetRunResponse.stack:type_name -> cairn.api.v1.StackSnapshotEntry
-	48, // 41: cairn.api.v1.WatchRunRequest.context:type_name -> cairn.api.v1.ClientContext
-	27, // 42: cairn.api.v1.WatchRunResponse.event:type_name -> cairn.api.v1.Event
-	52, // 43: cairn.api.v1.Event.at:type_name -> google.protobuf.Timestamp
-	48, // 44: cairn.api.v1.ReadLogRequest.context:type_name -> cairn.api.v1.ClientContext
-	48, // 45: cairn.api.v1.CancelRunRequest.context:type_name -> cairn.api.v1.ClientContext
-	16, // 46: cairn.api.v1.CancelRunResponse.run:type_name -> cairn.api.v1.Run
-	48, // 47: cairn.api.v1.DeleteRunRequest.context:type_name -> cairn.api.v1.ClientContext
-	48, // 48: cairn.api.v1.ListPipelinesRequest.context:type_name -> cairn.api.v1.ClientContext
-	36, // 49: cairn.api.v1.ListPipelinesResponse.pipelines:type_name -> cairn.api.v1.PipelineSummary
-	16, // 50: cairn.api.v1.PipelineSummary.latest:type_name -> cairn.api.v1.Run
-	53, // 51: cairn.api.v1.GetRunResponse.ParametersEntry.value:type_name -> cairn.step.v1.Parameter
-	0,  // 52: cairn.api.v1.RunService.CreateRun:input_type -> cairn.api.v1.CreateRunRequest
-	4,  // 53: cairn.api.v1.RunService.ResumeRun:input_type -> cairn.api.v1.ResumeRunRequest
-	6,  // 54: cairn.api.v1.RunService.OpenSession:input_type -> cairn.api.v1.OpenSessionRequest
-	8,  // 55: cairn.api.v1.RunService.NextJob:input_type -> cairn.api.v1.NextJobRequest
-	12, // 56: cairn.api.v1.RunService.CompleteJob:input_type -> cairn.api.v1.CompleteJobRequest
-	14, // 57: cairn.api.v1.RunService.GetStepSecret:input_type -> cairn.api.v1.GetStepSecretRequest
-	20, // 58: cairn.api.v1.RunService.ListRuns:input_type -> cairn.api.v1.ListRunsRequest
-	22, // 59: cairn.api.v1.RunService.GetRun:input_type -> cairn.api.v1.GetRunRequest
-	25, // 60: cairn.api.v1.RunService.WatchRun:input_type -> cairn.api.v1.WatchRunRequest
-	28, // 61: cairn.api.v1.RunService.ReadLog:input_type -> cairn.api.v1.ReadLogRequest
-	30, // 62: cairn.api.v1.RunService.CancelRun:input_type -> cairn.api.v1.CancelRunRequest
-	32, // 63: cairn.api.v1.RunService.DeleteRun:input_type -> cairn.api.v1.DeleteRunRequest
-	34, // 64: cairn.api.v1.RunService.ListPipelines:input_type -> cairn.api.v1.ListPipelinesRequest
-	3,  // 65: cairn.api.v1.RunService.CreateRun:output_type -> cairn.api.v1.CreateRunResponse
-	5,  // 66: cairn.api.v1.RunService.ResumeRun:output_type -> cairn.api.v1.ResumeRunResponse
-	7,  // 67: cairn.api.v1.RunService.OpenSession:output_type -> cairn.api.v1.OpenSessionResponse
-	9,  // 68: cairn.api.v1.RunService.NextJob:output_type -> cairn.api.v1.NextJobResponse
-	13, // 69: cairn.api.v1.RunService.CompleteJob:output_type -> cairn.api.v1.CompleteJobResponse
-	15, // 70: cairn.api.v1.RunService.GetStepSecret:output_type -> cairn.api.v1.GetStepSecretResponse
-	21, // 71: cairn.api.v1.RunService.ListRuns:output_type -> cairn.api.v1.ListRunsResponse
-	23, // 72: cairn.api.v1.RunService.GetRun:output_type -> cairn.api.v1.GetRunResponse
-	26, // 73: cairn.api.v1.RunService.WatchRun:output_type -> cairn.api.v1.WatchRunResponse
-	29, // 74: cairn.api.v1.RunService.ReadLog:output_type -> cairn.api.v1.ReadLogResponse
-	31, // 75: cairn.api.v1.RunService.CancelRun:output_type -> cairn.api.v1.CancelRunResponse
-	33, // 76: cairn.api.v1.RunService.DeleteRun:output_type -> cairn.api.v1.DeleteRunResponse
-	35, // 77: cairn.api.v1.RunService.ListPipelines:output_type -> cairn.api.v1.ListPipelinesResponse
-	65, // [65:78] is the sub-list for method output_type
-	52, // [52:65] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	52, // 14: cairn.api.v1.Job.outputs:type_name -> cairn.step.v1.Output
+	53, // 15: cairn.api.v1.JobInput.type:type_name -> cairn.step.v1.Type
+	42, // 16: cairn.api.v1.JobInput.metadata:type_name -> cairn.api.v1.JobInput.MetadataEntry
+	43, // 17: cairn.api.v1.GetStepSecretResponse.values:type_name -> cairn.api.v1.GetStepSecretResponse.ValuesEntry
+	2,  // 18: cairn.api.v1.RecordProvenanceRequest.provenance:type_name -> cairn.api.v1.Provenance
+	44, // 19: cairn.api.v1.Run.labels:type_name -> cairn.api.v1.Run.LabelsEntry
+	54, // 20: cairn.api.v1.Run.created_at:type_name -> google.protobuf.Timestamp
+	54, // 21: cairn.api.v1.Run.ended_at:type_name -> google.protobuf.Timestamp
+	45, // 22: cairn.api.v1.Run.steps:type_name -> cairn.api.v1.Run.StepsEntry
+	20, // 23: cairn.api.v1.StepRun.attempts:type_name -> cairn.api.v1.Attempt
+	21, // 24: cairn.api.v1.StepRun.inputs:type_name -> cairn.api.v1.ArtifactRef
+	21, // 25: cairn.api.v1.StepRun.outputs:type_name -> cairn.api.v1.ArtifactRef
+	46, // 26: cairn.api.v1.StepRun.metrics:type_name -> cairn.api.v1.StepRun.MetricsEntry
+	47, // 27: cairn.api.v1.StepRun.metadata:type_name -> cairn.api.v1.StepRun.MetadataEntry
+	48, // 28: cairn.api.v1.StepRun.parameters:type_name -> cairn.api.v1.StepRun.ParametersEntry
+	54, // 29: cairn.api.v1.StepRun.started_at:type_name -> google.protobuf.Timestamp
+	54, // 30: cairn.api.v1.StepRun.ended_at:type_name -> google.protobuf.Timestamp
+	54, // 31: cairn.api.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	54, // 32: cairn.api.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	50, // 33: cairn.api.v1.ListRunsRequest.context:type_name -> cairn.api.v1.ClientContext
+	18, // 34: cairn.api.v1.ListRunsResponse.runs:type_name -> cairn.api.v1.Run
+	50, // 35: cairn.api.v1.GetRunRequest.context:type_name -> cairn.api.v1.ClientContext
+	18, // 36: cairn.api.v1.GetRunResponse.run:type_name -> cairn.api.v1.Run
+	19, // 37: cairn.api.v1.GetRunResponse.steps:type_name -> cairn.api.v1.StepRun
+	2,  // 38: cairn.api.v1.GetRunResponse.provenance:type_name -> cairn.api.v1.Provenance
+	1,  // 39: cairn.api.v1.GetRunResponse.recipe:type_name -> cairn.api.v1.Recipe
+	49, // 40: cairn.api.v1.GetRunResponse.parameters:type_name -> cairn.api.v1.GetRunResponse.ParametersEntry
+	26, // 41: cairn.api.v1.GetRunResponse.stack:type_name -> cairn.api.v1.StackSnapshotEntry
+	50, // 42: cairn.api.v1.WatchRunRequest.context:type_name -> cairn.api.v1.ClientContext
+	29, // 43: cairn.api.v1.WatchRunResponse.event:type_name -> cairn.api.v1.Event
+	54, // 44: cairn.api.v1.Event.at:type_name -> google.protobuf.Timestamp
+	50, // 45: cairn.api.v1.ReadLogRequest.context:type_name -> cairn.api.v1.ClientContext
+	50, // 46: cairn.api.v1.CancelRunRequest.context:type_name -> cairn.api.v1.ClientContext
+	18, // 47: cairn.api.v1.CancelRunResponse.run:type_name -> cairn.api.v1.Run
+	50, // 48: cairn.api.v1.DeleteRunRequest.context:type_name -> cairn.api.v1.ClientContext
+	50, // 49: cairn.api.v1.ListPipelinesRequest.context:type_name -> cairn.api.v1.ClientContext
+	38, // 50: cairn.api.v1.ListPipelinesResponse.pipelines:type_name -> cairn.api.v1.PipelineSummary
+	18, // 51: cairn.api.v1.PipelineSummary.latest:type_name -> cairn.api.v1.Run
+	55, // 52: cairn.api.v1.GetRunResponse.ParametersEntry.value:type_name -> cairn.step.v1.Parameter
+	0,  // 53: cairn.api.v1.RunService.CreateRun:input_type -> cairn.api.v1.CreateRunRequest
+	4,  // 54: cairn.api.v1.RunService.ResumeRun:input_type -> cairn.api.v1.ResumeRunRequest
+	6,  // 55: cairn.api.v1.RunService.OpenSession:input_type -> cairn.api.v1.OpenSessionRequest
+	8,  // 56: cairn.api.v1.RunService.NextJob:input_type -> cairn.api.v1.NextJobRequest
+	12, // 57: cairn.api.v1.RunService.CompleteJob:input_type -> cairn.api.v1.CompleteJobRequest
+	14, // 58: cairn.api.v1.RunService.GetStepSecret:input_type -> cairn.api.v1.GetStepSecretRequest
+	16, // 59: cairn.api.v1.RunService.RecordProvenance:input_type -> cairn.api.v1.RecordProvenanceRequest
+	22, // 60: cairn.api.v1.RunService.ListRuns:input_type -> cairn.api.v1.ListRunsRequest
+	24, // 61: cairn.api.v1.RunService.GetRun:input_type -> cairn.api.v1.GetRunRequest
+	27, // 62: cairn.api.v1.RunService.WatchRun:input_type -> cairn.api.v1.WatchRunRequest
+	30, // 63: cairn.api.v1.RunService.ReadLog:input_type -> cairn.api.v1.ReadLogRequest
+	32, // 64: cairn.api.v1.RunService.CancelRun:input_type -> cairn.api.v1.CancelRunRequest
+	34, // 65: cairn.api.v1.RunService.DeleteRun:input_type -> cairn.api.v1.DeleteRunRequest
+	36, // 66: cairn.api.v1.RunService.ListPipelines:input_type -> cairn.api.v1.ListPipelinesRequest
+	3,  // 67: cairn.api.v1.RunService.CreateRun:output_type -> cairn.api.v1.CreateRunResponse
+	5,  // 68: cairn.api.v1.RunService.ResumeRun:output_type -> cairn.api.v1.ResumeRunResponse
+	7,  // 69: cairn.api.v1.RunService.OpenSession:output_type -> cairn.api.v1.OpenSessionResponse
+	9,  // 70: cairn.api.v1.RunService.NextJob:output_type -> cairn.api.v1.NextJobResponse
+	13, // 71: cairn.api.v1.RunService.CompleteJob:output_type -> cairn.api.v1.CompleteJobResponse
+	15, // 72: cairn.api.v1.RunService.GetStepSecret:output_type -> cairn.api.v1.GetStepSecretResponse
+	17, // 73: cairn.api.v1.RunService.RecordProvenance:output_type -> cairn.api.v1.RecordProvenanceResponse
+	23, // 74: cairn.api.v1.RunService.ListRuns:output_type -> cairn.api.v1.ListRunsResponse
+	25, // 75: cairn.api.v1.RunService.GetRun:output_type -> cairn.api.v1.GetRunResponse
+	28, // 76: cairn.api.v1.RunService.WatchRun:output_type -> cairn.api.v1.WatchRunResponse
+	31, // 77: cairn.api.v1.RunService.ReadLog:output_type -> cairn.api.v1.ReadLogResponse
+	33, // 78: cairn.api.v1.RunService.CancelRun:output_type -> cairn.api.v1.CancelRunResponse
+	35, // 79: cairn.api.v1.RunService.DeleteRun:output_type -> cairn.api.v1.DeleteRunResponse
+	37, // 80: cairn.api.v1.RunService.ListPipelines:output_type -> cairn.api.v1.ListPipelinesResponse
+	67, // [67:81] is the sub-list for method output_type
+	53, // [53:67] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_cairn_api_v1_run_proto_init() }
@@ -3183,7 +3283,7 @@ func file_cairn_api_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_api_v1_run_proto_rawDesc), len(file_cairn_api_v1_run_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

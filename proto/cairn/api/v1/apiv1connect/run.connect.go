@@ -46,6 +46,9 @@ const (
 	// RunServiceGetStepSecretProcedure is the fully-qualified name of the RunService's GetStepSecret
 	// RPC.
 	RunServiceGetStepSecretProcedure = "/cairn.api.v1.RunService/GetStepSecret"
+	// RunServiceRecordProvenanceProcedure is the fully-qualified name of the RunService's
+	// RecordProvenance RPC.
+	RunServiceRecordProvenanceProcedure = "/cairn.api.v1.RunService/RecordProvenance"
 	// RunServiceListRunsProcedure is the fully-qualified name of the RunService's ListRuns RPC.
 	RunServiceListRunsProcedure = "/cairn.api.v1.RunService/ListRuns"
 	// RunServiceGetRunProcedure is the fully-qualified name of the RunService's GetRun RPC.
@@ -83,6 +86,9 @@ type RunServiceClient interface {
 	CompleteJob(context.Context, *v1.CompleteJobRequest) (*v1.CompleteJobResponse, error)
 	// GetStepSecret gives a secret that the attempt's step declared.
 	GetStepSecret(context.Context, *v1.GetStepSecretRequest) (*v1.GetStepSecretResponse, error)
+	// RecordProvenance gives what made a run that this host owns, where it was
+	// not ready for CreateRun. The last one given counts.
+	RecordProvenance(context.Context, *v1.RecordProvenanceRequest) (*v1.RecordProvenanceResponse, error)
 	ListRuns(context.Context, *v1.ListRunsRequest) (*v1.ListRunsResponse, error)
 	GetRun(context.Context, *v1.GetRunRequest) (*v1.GetRunResponse, error)
 	// WatchRun streams events from a cursor on, and ends after the run's end.
@@ -142,6 +148,12 @@ func NewRunServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(runServiceMethods.ByName("GetStepSecret")),
 			connect.WithClientOptions(opts...),
 		),
+		recordProvenance: connect.NewClient[v1.RecordProvenanceRequest, v1.RecordProvenanceResponse](
+			httpClient,
+			baseURL+RunServiceRecordProvenanceProcedure,
+			connect.WithSchema(runServiceMethods.ByName("RecordProvenance")),
+			connect.WithClientOptions(opts...),
+		),
 		listRuns: connect.NewClient[v1.ListRunsRequest, v1.ListRunsResponse](
 			httpClient,
 			baseURL+RunServiceListRunsProcedure,
@@ -189,19 +201,20 @@ func NewRunServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 
 // runServiceClient implements RunServiceClient.
 type runServiceClient struct {
-	createRun     *connect.Client[v1.CreateRunRequest, v1.CreateRunResponse]
-	resumeRun     *connect.Client[v1.ResumeRunRequest, v1.ResumeRunResponse]
-	openSession   *connect.Client[v1.OpenSessionRequest, v1.OpenSessionResponse]
-	nextJob       *connect.Client[v1.NextJobRequest, v1.NextJobResponse]
-	completeJob   *connect.Client[v1.CompleteJobRequest, v1.CompleteJobResponse]
-	getStepSecret *connect.Client[v1.GetStepSecretRequest, v1.GetStepSecretResponse]
-	listRuns      *connect.Client[v1.ListRunsRequest, v1.ListRunsResponse]
-	getRun        *connect.Client[v1.GetRunRequest, v1.GetRunResponse]
-	watchRun      *connect.Client[v1.WatchRunRequest, v1.WatchRunResponse]
-	readLog       *connect.Client[v1.ReadLogRequest, v1.ReadLogResponse]
-	cancelRun     *connect.Client[v1.CancelRunRequest, v1.CancelRunResponse]
-	deleteRun     *connect.Client[v1.DeleteRunRequest, v1.DeleteRunResponse]
-	listPipelines *connect.Client[v1.ListPipelinesRequest, v1.ListPipelinesResponse]
+	createRun        *connect.Client[v1.CreateRunRequest, v1.CreateRunResponse]
+	resumeRun        *connect.Client[v1.ResumeRunRequest, v1.ResumeRunResponse]
+	openSession      *connect.Client[v1.OpenSessionRequest, v1.OpenSessionResponse]
+	nextJob          *connect.Client[v1.NextJobRequest, v1.NextJobResponse]
+	completeJob      *connect.Client[v1.CompleteJobRequest, v1.CompleteJobResponse]
+	getStepSecret    *connect.Client[v1.GetStepSecretRequest, v1.GetStepSecretResponse]
+	recordProvenance *connect.Client[v1.RecordProvenanceRequest, v1.RecordProvenanceResponse]
+	listRuns         *connect.Client[v1.ListRunsRequest, v1.ListRunsResponse]
+	getRun           *connect.Client[v1.GetRunRequest, v1.GetRunResponse]
+	watchRun         *connect.Client[v1.WatchRunRequest, v1.WatchRunResponse]
+	readLog          *connect.Client[v1.ReadLogRequest, v1.ReadLogResponse]
+	cancelRun        *connect.Client[v1.CancelRunRequest, v1.CancelRunResponse]
+	deleteRun        *connect.Client[v1.DeleteRunRequest, v1.DeleteRunResponse]
+	listPipelines    *connect.Client[v1.ListPipelinesRequest, v1.ListPipelinesResponse]
 }
 
 // CreateRun calls cairn.api.v1.RunService.CreateRun.
@@ -248,6 +261,15 @@ func (c *runServiceClient) CompleteJob(ctx context.Context, req *v1.CompleteJobR
 // GetStepSecret calls cairn.api.v1.RunService.GetStepSecret.
 func (c *runServiceClient) GetStepSecret(ctx context.Context, req *v1.GetStepSecretRequest) (*v1.GetStepSecretResponse, error) {
 	response, err := c.getStepSecret.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RecordProvenance calls cairn.api.v1.RunService.RecordProvenance.
+func (c *runServiceClient) RecordProvenance(ctx context.Context, req *v1.RecordProvenanceRequest) (*v1.RecordProvenanceResponse, error) {
+	response, err := c.recordProvenance.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -329,6 +351,9 @@ type RunServiceHandler interface {
 	CompleteJob(context.Context, *v1.CompleteJobRequest) (*v1.CompleteJobResponse, error)
 	// GetStepSecret gives a secret that the attempt's step declared.
 	GetStepSecret(context.Context, *v1.GetStepSecretRequest) (*v1.GetStepSecretResponse, error)
+	// RecordProvenance gives what made a run that this host owns, where it was
+	// not ready for CreateRun. The last one given counts.
+	RecordProvenance(context.Context, *v1.RecordProvenanceRequest) (*v1.RecordProvenanceResponse, error)
 	ListRuns(context.Context, *v1.ListRunsRequest) (*v1.ListRunsResponse, error)
 	GetRun(context.Context, *v1.GetRunRequest) (*v1.GetRunResponse, error)
 	// WatchRun streams events from a cursor on, and ends after the run's end.
@@ -382,6 +407,12 @@ func NewRunServiceHandler(svc RunServiceHandler, opts ...connect.HandlerOption) 
 		RunServiceGetStepSecretProcedure,
 		svc.GetStepSecret,
 		connect.WithSchema(runServiceMethods.ByName("GetStepSecret")),
+		connect.WithHandlerOptions(opts...),
+	)
+	runServiceRecordProvenanceHandler := connect.NewUnaryHandlerSimple(
+		RunServiceRecordProvenanceProcedure,
+		svc.RecordProvenance,
+		connect.WithSchema(runServiceMethods.ByName("RecordProvenance")),
 		connect.WithHandlerOptions(opts...),
 	)
 	runServiceListRunsHandler := connect.NewUnaryHandlerSimple(
@@ -440,6 +471,8 @@ func NewRunServiceHandler(svc RunServiceHandler, opts ...connect.HandlerOption) 
 			runServiceCompleteJobHandler.ServeHTTP(w, r)
 		case RunServiceGetStepSecretProcedure:
 			runServiceGetStepSecretHandler.ServeHTTP(w, r)
+		case RunServiceRecordProvenanceProcedure:
+			runServiceRecordProvenanceHandler.ServeHTTP(w, r)
 		case RunServiceListRunsProcedure:
 			runServiceListRunsHandler.ServeHTTP(w, r)
 		case RunServiceGetRunProcedure:
@@ -485,6 +518,10 @@ func (UnimplementedRunServiceHandler) CompleteJob(context.Context, *v1.CompleteJ
 
 func (UnimplementedRunServiceHandler) GetStepSecret(context.Context, *v1.GetStepSecretRequest) (*v1.GetStepSecretResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("cairn.api.v1.RunService.GetStepSecret is not implemented"))
+}
+
+func (UnimplementedRunServiceHandler) RecordProvenance(context.Context, *v1.RecordProvenanceRequest) (*v1.RecordProvenanceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("cairn.api.v1.RunService.RecordProvenance is not implemented"))
 }
 
 func (UnimplementedRunServiceHandler) ListRuns(context.Context, *v1.ListRunsRequest) (*v1.ListRunsResponse, error) {
