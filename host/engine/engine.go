@@ -115,6 +115,12 @@ func (e *Engine) StepSecret(ctx context.Context, runID, attempt, name string) (m
 	return nil, notOwned(runID)
 }
 
+// SetProvenance records what made a run that this engine drives, in the next
+// commit of the run. The last one given counts.
+func (e *Engine) SetProvenance(ctx context.Context, runID string, p model.Provenance) error {
+	return notOwned(runID)
+}
+
 // Cancel cancels a run: one that this engine drives, or one that no living host
 // owns, which it acquires first. The error matches model.ErrOwned where another
 // living host owns the run: leave an intent for it. It returns when the cancel

@@ -64,6 +64,8 @@ type ArtifactStore interface {
 	PutFiles(ctx context.Context, items []model.PutItem) ([]model.ItemResult, error)
 	GetFiles(ctx context.Context, items []model.GetItem) ([]model.ItemResult, error)
 	Stat(ctx context.Context, keys []string) ([]model.ItemResult, error)
+	// Delete removes objects; an absent key is success.
+	Delete(ctx context.Context, keys []string) ([]model.ItemResult, error)
 }
 
 // Secrets gives the values of a secret, for a step that declared it.
