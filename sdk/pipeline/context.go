@@ -68,7 +68,9 @@ func (s *StepContext) Metric(name string, value float64) {
 
 // Metadata records a fact about the step. The value is anything that has JSON;
 // another fails the step.
-func (s *StepContext) Metadata(name string, value any) { s.record("metadata", &s.metadata, name, value) }
+func (s *StepContext) Metadata(name string, value any) {
+	s.record("metadata", &s.metadata, name, value)
+}
 
 // Param records a parameter that the step used, beside those of the run. The
 // value is anything that has JSON; another fails the step.
