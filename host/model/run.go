@@ -306,6 +306,7 @@ const (
 	EventStepPublished   EventKind = "step_completed"
 	EventStepEnded       EventKind = "step_ended"
 	EventStepReset       EventKind = "step_reset"
+	EventProvenanceSet   EventKind = "provenance_set"
 )
 
 // Host is a process that holds, or held, a lock on the home.
