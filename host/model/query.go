@@ -22,3 +22,26 @@ type ArtifactFilter struct {
 	Limit       int
 	Page        string
 }
+
+// PipelineSummary is what a project's pipeline has run.
+type PipelineSummary struct {
+	Name   string
+	Runs   int
+	Latest Run
+}
+
+// BoundInput is an input of a step run and the artifact version it was bound to.
+type BoundInput struct {
+	Input   string
+	Version ArtifactVersion
+}
+
+// Consumer is a step run that read an artifact version.
+type Consumer struct {
+	RunID string
+	// RunName is empty where the run was deleted.
+	RunName string
+	Step    string
+	State   StepState
+	Input   string
+}

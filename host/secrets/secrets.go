@@ -13,6 +13,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -59,10 +60,11 @@ var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // Create makes a secret.
 func (v *Vault) Create(ctx context.Context, name string, values map[string]string) (model.Secret, error) {
-	if !model.ValidName(name) {
+	// A dot ends the name in a reference, {{NAME.KEY}}.
+	if !model.ValidName(name) || strings.Contains(name, ".") {
 		return model.Secret{}, &diag.Error{
 			Code: diag.Invalid, Summary: fmt.Sprintf("'%s' cannot be the name of a secret", name),
-			Detail: model.NameRule, Hint: "choose a name such as 'aws'",
+			Detail: model.NameRule + "; that of a secret has no '.' either", Hint: "choose a name such as 'aws'",
 		}
 	}
 	if len(values) == 0 {
