@@ -24,6 +24,8 @@ type Project struct {
 	File string
 	// Stack is the one that the file pins; empty for none.
 	Stack string
+	// Root is the directory that holds .cairn.
+	Root string
 }
 
 // Decider is what decided which stack is active.
