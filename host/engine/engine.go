@@ -2,14 +2,17 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
-	"math/rand/v2"
+	"maps"
+	mathrand "math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/cairn-stack/cairn/host/model"
-	"github.com/cairn-stack/cairn/sdk/diag"
+	"github.com/oklog/ulid/v2"
 )
 
 // Engine drives the runs that its host owns. Safe for concurrent use. Its errors
@@ -19,12 +22,14 @@ type Engine struct {
 
 	mu   sync.Mutex
 	runs map[string]*run
-}
-
-// run is the engine's work on one run.
-type run struct {
-	done chan struct{}
-	end  End
+	// past are the ids of finished runs in runs, oldest first.
+	past     []string
+	closed   bool
+	watching bool
+	// starting holds one lock for each run that is being made or resumed.
+	starting map[string]*startLock
+	wg       sync.WaitGroup
+	stop     chan struct{}
 }
 
 // New makes an engine that owns nothing yet.
@@ -36,7 +41,7 @@ func New(cfg Config) *Engine {
 		cfg.Now = time.Now
 	}
 	if cfg.Random == nil {
-		cfg.Random = rand.Float64
+		cfg.Random = mathrand.Float64
 	}
 	if cfg.MaxLosses == 0 {
 		cfg.MaxLosses = 5
@@ -54,97 +59,136 @@ func New(cfg Config) *Engine {
 		protects := os.Geteuid() != 0
 		cfg.ReadOnlyFiles = &protects
 	}
-	return &Engine{cfg: cfg, runs: map[string]*run{}}
+	return &Engine{cfg: cfg, runs: map[string]*run{}, starting: map[string]*startLock{}, stop: make(chan struct{})}
 }
 
-func notOwned(runID string) *diag.Error {
-	return diag.Errorf(diag.Refused, "run %s is not driven by this host", runID)
+// keptPast is how many finished runs are remembered, so that a program hears how
+// its run ended without a look into the journal.
+const keptPast = 64
+
+// newID makes a ULID.
+func (e *Engine) newID() string {
+	return ulid.MustNew(ulid.Timestamp(e.cfg.Now()), rand.Reader).String()
 }
 
-// CreateRun validates the spec, opens the stack, asks it whether it can do what
-// the spec asks, and makes the run durable. Where anything is refused, nothing
-// was written.
-func (e *Engine) CreateRun(ctx context.Context, req NewRunRequest) (Started, error) {
-	if err := Validate(req.Spec); err != nil {
-		return Started{}, err
+// contentKey is where this home stores a content.
+func (e *Engine) contentKey(digest string) string {
+	return "h/" + e.cfg.HomeID + "/c/" + strings.Replace(digest, ":", "-", 1)
+}
+
+func (e *Engine) rules() rules {
+	return rules{maxLosses: e.cfg.MaxLosses, grace: e.cfg.StopGrace, random: e.cfg.Random, newID: e.newID}
+}
+
+// get gives a run that this engine drives, or did.
+func (e *Engine) get(runID string) *run {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.runs[runID]
+}
+
+// active gives a run that this engine drives now.
+func (e *Engine) active(runID string) *run {
+	r := e.get(runID)
+	if r == nil {
+		return nil
 	}
-	return Started{}, notOwned(req.ID)
+	select {
+	case <-r.done:
+		return nil
+	default:
+		return r
+	}
 }
 
-// ResumeRun acquires a run that is interrupted, failed or cancelled, and goes on
-// with it: results that stand are adopted, failed steps tried again.
-func (e *Engine) ResumeRun(ctx context.Context, req ResumeRequest) (Started, error) {
-	return Started{}, notOwned(req.Run)
+// start begins to drive a run.
+func (e *Engine) start(r *run) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return errInterrupted(r.id, "the host ends")
+	}
+	e.past = slices.DeleteFunc(e.past, func(id string) bool { return id == r.id })
+	e.runs[r.id] = r
+	e.wg.Go(r.loop)
+	if !e.watching {
+		e.watching = true
+		e.wg.Go(e.watchIntents)
+	}
+	return nil
 }
 
-// Session binds a program to a run. End it when the program's stream ends.
-type Session struct {
-	// RunLogPath is where the program writes the run's own log.
-	RunLogPath string
-	done       <-chan struct{}
-	end        func()
+// finished notes that a run's loop has ended.
+func (e *Engine) finished(r *run) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.runs[r.id] != r {
+		return
+	}
+	e.past = append(e.past, r.id)
+	if len(e.past) > keptPast {
+		delete(e.runs, e.past[0])
+		e.past = e.past[1:]
+	}
 }
 
-// Done is closed when this engine is done with the run.
-func (s *Session) Done() <-chan struct{} { return s.done }
-
-// End says that the program is gone, or that its stream is. It may be called
-// more than once.
-func (s *Session) End() { s.end() }
-
-// OpenSession binds a program to a run that this engine drives. The session's
-// name is the program's choice: a lost one is taken up again by the same name.
-func (e *Engine) OpenSession(ctx context.Context, runID, session string) (*Session, error) {
-	return nil, notOwned(runID)
+// startLock is a lock, and how many hold or want it.
+type startLock struct {
+	sync.Mutex
+	users int
 }
 
-// NextJob waits for something to start or to stop. It answers at once where
-// there is something, and with an empty reply when the wait is over.
-func (e *Engine) NextJob(ctx context.Context, req JobRequest) (JobReply, error) {
-	return JobReply{}, notOwned(req.Run)
+// lock keeps others from making or resuming the same run.
+func (e *Engine) lock(runID string) (unlock func()) {
+	e.mu.Lock()
+	l := e.starting[runID]
+	if l == nil {
+		l = &startLock{}
+		e.starting[runID] = l
+	}
+	l.users++
+	e.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(e.starting, runID)
+		}
+	}
 }
 
-// CompleteJob says that an attempt's result stands in its directory. It answers
-// after the commit, and the same when it is asked again.
-func (e *Engine) CompleteJob(ctx context.Context, runID, session, attempt string) (Completion, error) {
-	return Completion{}, notOwned(runID)
+// Active are the ids of the runs that this engine drives, in no order.
+func (e *Engine) Active() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ids []string
+	for id, r := range e.runs {
+		select {
+		case <-r.done:
+		default:
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
-
-// StepSecret gives a secret to a live attempt whose step declared it.
-func (e *Engine) StepSecret(ctx context.Context, runID, attempt, name string) (map[string]string, error) {
-	return nil, notOwned(runID)
-}
-
-// SetProvenance records what made a run that this engine drives, in the next
-// commit of the run. The last one given counts.
-func (e *Engine) SetProvenance(ctx context.Context, runID string, p model.Provenance) error {
-	return notOwned(runID)
-}
-
-// Cancel cancels a run: one that this engine drives, or one that no living host
-// owns, which it acquires first. The error matches model.ErrOwned where another
-// living host owns the run: leave an intent for it. It returns when the cancel
-// is under way; Done says when it is over.
-func (e *Engine) Cancel(ctx context.Context, runID string) error { return notOwned(runID) }
-
-// Interrupt says that the program of a run is dead: results that stand are
-// adopted, other live attempts are lost, and the engine lets go of the run,
-// which can be resumed. A run that this engine does not drive is left alone.
-func (e *Engine) Interrupt(ctx context.Context, runID string) error { return nil }
 
 // Paused gives the error for which the journal cannot be written now, while the
 // run waits for it; nil otherwise.
-func (e *Engine) Paused(runID string) error { return nil }
-
-// Active are the ids of the runs that this engine drives.
-func (e *Engine) Active() []string { return nil }
+func (e *Engine) Paused(runID string) error {
+	if r := e.get(runID); r != nil {
+		if err := r.paused.Load(); err != nil {
+			return *err
+		}
+	}
+	return nil
+}
 
 // Done is closed when this engine is done with a run: it is final, fenced or
 // interrupted. Closed already for a run that it does not know.
 func (e *Engine) Done(runID string) <-chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if r, ok := e.runs[runID]; ok {
+	if r := e.get(runID); r != nil {
 		return r.done
 	}
 	done := make(chan struct{})
@@ -154,11 +198,9 @@ func (e *Engine) Done(runID string) <-chan struct{} {
 
 // Wait waits for Done and says how it ended.
 func (e *Engine) Wait(ctx context.Context, runID string) (End, error) {
-	e.mu.Lock()
-	r, ok := e.runs[runID]
-	e.mu.Unlock()
-	if !ok {
-		return End{State: model.RunRunning}, notOwned(runID)
+	r := e.get(runID)
+	if r == nil {
+		return End{}, errNotDriven(runID)
 	}
 	select {
 	case <-r.done:
@@ -168,7 +210,77 @@ func (e *Engine) Wait(ctx context.Context, runID string) (End, error) {
 	}
 }
 
+// Interrupt says that the program of a run is dead: results that stand are
+// adopted, other live attempts are lost, and the engine lets go of the run,
+// which can be resumed. It returns when that is done. A run that this engine
+// does not drive is left alone.
+func (e *Engine) Interrupt(ctx context.Context, runID string) error {
+	r := e.active(runID)
+	if r == nil {
+		return nil
+	}
+	r.post(func() { r.leave(errInterrupted(r.id, "its program is gone"), e.cfg.Now()) })
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Close lets go of every run, which can then be resumed by any host, and waits
 // until the stacks are closed. Attempts that a program still runs stay as they
-// are: their results are adopted by a resume.
-func (e *Engine) Close(ctx context.Context) error { return nil }
+// are: their results are adopted by a resume. Results that are being looked at
+// are published first, as long as ctx allows. Nothing can be started afterwards.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	if !e.closed {
+		e.closed = true
+		close(e.stop)
+	}
+	runs := slices.Collect(maps.Values(e.runs))
+	e.mu.Unlock()
+	for _, r := range runs {
+		r.post(func() { r.close(e.cfg.Now()) })
+	}
+	done := make(chan struct{})
+	go func() { e.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, r := range runs {
+		r.cancel()
+	}
+	<-done
+	return ctx.Err()
+}
+
+// watchIntents acts on what other hosts ask of this host's runs, while it lives.
+func (e *Engine) watchIntents() {
+	ticker := time.NewTicker(e.cfg.IntentPoll)
+	defer ticker.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		select {
+		case <-ticker.C:
+		case <-e.stop:
+			return
+		}
+		if len(e.Active()) == 0 {
+			continue
+		}
+		asked, err := e.cfg.Journal.Intents(ctx, e.cfg.HostID)
+		if err != nil {
+			e.cfg.Logger.Debug("read intents", "error", err)
+			continue
+		}
+		for _, id := range asked {
+			if r := e.active(id); r != nil {
+				r.post(func() { r.m.cancel(e.cfg.Now()) })
+			}
+		}
+	}
+}

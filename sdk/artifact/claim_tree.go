@@ -75,7 +75,7 @@ func (t *TreeClaim) claimAll(ctx context.Context, root *os.Root, entries []treeE
 	for i, e := range entries {
 		t.Tree.Files[i] = TreeFile{Path: e.path, Size: t.Files[i].Size, Digest: t.Files[i].Digest, Mode: e.mode}
 	}
-	manifest, err := claimBytes(t.Tree.Marshal(), opts.Staging)
+	manifest, err := ClaimBytes(t.Tree.Marshal(), opts.Staging)
 	t.Manifest = manifest
 	return err
 }
@@ -95,8 +95,9 @@ func claimEntry(ctx context.Context, root *os.Root, e treeEntry, opts ClaimOptio
 	return copyToStaging(ctx, f, opts.Staging)
 }
 
-// claimBytes puts bytes of ours into a private file.
-func claimBytes(data []byte, staging string) (*Claim, error) {
+// ClaimBytes claims a value that the caller has in memory: it writes a private
+// file in the staging directory, which must be absolute.
+func ClaimBytes(data []byte, staging string) (*Claim, error) {
 	f, err := createPrivate(staging)
 	if err != nil {
 		return nil, err
