@@ -206,9 +206,14 @@ func TestFailureModes(t *testing.T) {
 			s.FailureMode = mode
 			run := r.create(s)
 			failed := func() bool { return strings.Contains(r.states(run), "bad:failed") }
+			began := make(chan struct{})
 			p := r.program(run, map[string]StepFunc{
-				"bad": func(context.Context, Job) (*artifact.Result, error) { return nil, Permanent("no") },
+				"bad": func(context.Context, Job) (*artifact.Result, error) {
+					<-began
+					return nil, Permanent("no")
+				},
 				"slow": func(ctx context.Context, _ Job) (*artifact.Result, error) {
+					close(began)
 					if err := Until("the failure", failed); err != nil {
 						return nil, err
 					}
