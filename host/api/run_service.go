@@ -178,7 +178,8 @@ func (s *Server) CancelRun(ctx context.Context, r *apiv1.CancelRunRequest) (*api
 func (s *Server) cancel(ctx context.Context, run model.Run) error {
 	// An owner that dies between the two looks leaves an intent, which whoever
 	// acquires the run obeys.
-	if s.Home.Alive(run.Owner) && !s.drives(run.ID) {
+	ours := s.drives(run.ID)
+	if !ours && s.Home.Alive(run.Owner) {
 		return s.Runs.AskCancel(ctx, run.ID, run.Owner, ulid.Make().String())
 	}
 	engine, err := s.Engine(ctx)
@@ -189,7 +190,11 @@ func (s *Server) cancel(ctx context.Context, run model.Run) error {
 	if errors.Is(err, model.ErrOwned) {
 		return s.Runs.AskCancel(ctx, run.ID, run.Owner, ulid.Make().String())
 	}
-	return err
+	if err != nil || ours {
+		return err
+	}
+	// A run that was acquired to cancel it is cancelled before this host may end.
+	return engine.Wait(ctx, run.ID)
 }
 
 // drives reports whether this host's engine drives a run.

@@ -1,0 +1,187 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/cairn-stack/cairn/host/api"
+	"github.com/cairn-stack/cairn/host/model"
+	"github.com/cairn-stack/cairn/sdk/diag"
+)
+
+// hostLine is the one line that the host process writes: where it serves, or
+// why it cannot.
+type hostLine struct {
+	Address  string     `json:"address,omitempty"`
+	Version  string     `json:"version,omitempty"`
+	APIMajor int        `json:"api_major,omitempty"`
+	Error    *hostError `json:"error,omitempty"`
+}
+
+type hostError struct {
+	Code     diag.Code `json:"code"`
+	Summary  string    `json:"summary"`
+	Detail   string    `json:"detail,omitempty"`
+	Hint     string    `json:"hint,omitempty"`
+	Findings diag.List `json:"findings,omitempty"`
+}
+
+// RunEmbedded is the process "cairn host --embedded": a host beside one pipeline
+// program, which holds the other end of standard input. It serves the host API
+// on a Unix socket, says where on standard output, and ends, within 2 s, when
+// standard input does: the program is gone then. It gives the exit code.
+func RunEmbedded(args []string) int {
+	// The terminal's signals are for the program, whose end is the host's.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	if err := runEmbedded(args, os.Stdin, os.Stdout); err != nil {
+		e := api.AsError(err)
+		line, _ := json.Marshal(hostLine{Error: &hostError{
+			Code: e.Code, Summary: e.Summary, Detail: e.Detail, Hint: e.Hint, Findings: e.Findings,
+		}})
+		fmt.Println(string(line))
+		return e.Code.ExitCode()
+	}
+	return 0
+}
+
+func runEmbedded(args []string, stdin io.Reader, stdout io.Writer) error {
+	flags := flag.NewFlagSet("host", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	embedded := flags.Bool("embedded", false, "")
+	withTee := flags.Bool("tee", false, "")
+	if err := flags.Parse(args); err != nil || !*embedded || flags.NArg() > 0 {
+		return diag.Errorf(diag.Invalid, "'cairn host' is started by pipeline programs, as 'cairn host --embedded'").
+			WithHint("start the program itself: go run . or python run.py")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	h, err := Open(ctx, Options{})
+	if err != nil {
+		return err
+	}
+	server, err := h.listen(ctx)
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	var t *tee
+	if *withTee {
+		t = newTee(h)
+	}
+	line, err := json.Marshal(hostLine{Address: "unix://" + h.socket, Version: Version, APIMajor: APIMajor})
+	if err == nil {
+		_, err = stdout.Write(append(line, '\n'))
+	}
+	if err == nil {
+		go func() {
+			_, _ = io.Copy(io.Discard, stdin)
+			cancel()
+		}()
+		h.openAhead(ctx)
+		<-ctx.Done()
+	}
+	if t != nil {
+		t.wait(shutdown)
+	}
+	h.letGo()
+	_ = server.Close()
+	if cerr := h.Close(); cerr != nil {
+		h.log.Warn("the host did not end cleanly", "error", cerr)
+	}
+	return err
+}
+
+// listen makes this process a host, opens its socket and serves the API on it.
+func (h *Host) listen(ctx context.Context) (*http.Server, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, err := h.writable(ctx); err != nil {
+		return nil, err
+	}
+	dir := h.runtimeDir()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, diag.Errorf(diag.Refused, "cannot make the host's runtime directory: %w", err).
+			WithHint("set XDG_RUNTIME_DIR to a directory that you can write to")
+	}
+	h.socket = filepath.Join(dir, "host.sock")
+	l, err := net.Listen("unix", h.socket)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the host's socket: %w", err), os.RemoveAll(dir))
+	}
+	if err := h.register(ctx); err != nil {
+		return nil, errors.Join(err, l.Close(), os.RemoveAll(dir))
+	}
+	server := &http.Server{Handler: api.Handler(h), ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			h.log.Error("the host stopped serving", "error", err)
+		}
+	}()
+	return server, nil
+}
+
+// openAhead starts guard and plugins of the stack that the program will most
+// likely ask for, while it still traces its pipeline: the process inherited its
+// directory and environment. A wrong guess costs a plugin process; what is wrong
+// with the stack is told when it is asked for.
+func (h *Host) openAhead(ctx context.Context) {
+	m, err := h.plugins(ctx)
+	if err != nil {
+		return
+	}
+	m.Warm()
+	go func() {
+		h.mu.Lock()
+		o, err := h.writable(ctx)
+		st := h.openStacks()
+		h.mu.Unlock()
+		if err != nil {
+			return
+		}
+		client := model.Client{StackEnv: os.Getenv("CAIRN_STACK")}
+		if dir, err := os.Getwd(); err == nil {
+			if client.Project, err = o.server.Home.FindProject(dir); err != nil {
+				return
+			}
+		}
+		_, stack, err := o.server.Registry.Active(ctx, client)
+		if err != nil {
+			return
+		}
+		snapshot, err := o.server.Registry.Snapshot(ctx, stack)
+		if err == nil {
+			st.openAhead(snapshot)
+		}
+	}()
+}
+
+// letGo ends the engine's work on every run after the program is gone: results
+// that stand are adopted, other attempts are lost, and the runs can be resumed.
+func (h *Host) letGo() {
+	h.mu.Lock()
+	eng := h.engine
+	h.mu.Unlock()
+	if eng == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+	defer cancel()
+	for _, id := range eng.Active() {
+		if err := eng.Interrupt(ctx, id); err != nil {
+			h.log.Warn("a run was let go of uncleanly", "run", id, "error", err)
+		}
+	}
+}
