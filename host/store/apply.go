@@ -67,11 +67,11 @@ type applier struct {
 func (a *applier) apply(ctx context.Context, changes []model.Change) error {
 	from := a.run.Seq
 	for _, ch := range changes {
-		known, err := isKnown(ctx, a.tx, a.run.ID, ch.ID)
+		fresh, err := a.tx.exec(ctx, `INSERT INTO change (run_id, id) VALUES (?, ?) ON CONFLICT DO NOTHING`, a.run.ID, ch.ID)
 		if err != nil {
 			return err
 		}
-		if known {
+		if fresh == 0 {
 			continue
 		}
 		if a.run.State != model.RunRunning {
@@ -80,12 +80,12 @@ func (a *applier) apply(ctx context.Context, changes []model.Change) error {
 		if err := a.one(ctx, ch); err != nil {
 			return err
 		}
-		if _, err := a.tx.exec(ctx, `INSERT INTO change (run_id, id) VALUES (?, ?)`, a.run.ID, ch.ID); err != nil {
-			return err
-		}
 	}
 	if a.run.Seq == from {
 		return nil
+	}
+	if err := a.writeSeq(ctx); err != nil {
+		return err
 	}
 	if err := fault.Hit("store.apply.written"); err != nil {
 		return err
@@ -154,20 +154,28 @@ type event struct {
 	data          map[string]any
 }
 
-// event raises the run's seq and writes the row of that number.
+// event raises the run's seq and writes the row of that number. The run's row
+// gets the new seq from writeSeq, once for all events of the commit.
 func (a *applier) event(ctx context.Context, e event) error {
 	data, err := jsonMap(e.data)
 	if err != nil {
 		return err
 	}
-	if err := a.tx.row(ctx, `UPDATE run SET seq = seq + 1 WHERE id = ? RETURNING seq`, a.run.ID).Scan(&a.run.Seq); err != nil {
-		return fmt.Errorf("raise seq: %w", err)
-	}
+	a.run.Seq++
 	if _, err := a.tx.exec(ctx, `INSERT INTO event (run_id, seq, at, kind, step, attempt, message, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		a.run.ID, a.run.Seq, e.at.UnixMicro(), string(e.kind), e.step, e.attempt, e.message, data); err != nil {
 		return fmt.Errorf("insert event: %w", err)
 	}
 	return nil
+}
+
+// writeSeq stores the run's seq; no later event of this commit may follow.
+func (a *applier) writeSeq(ctx context.Context) error {
+	n, err := a.tx.exec(ctx, `UPDATE run SET seq = ? WHERE id = ? AND epoch = ?`, a.run.Seq, a.run.ID, a.run.Epoch)
+	if err == nil && n == 0 {
+		return a.conflict("its epoch changed")
+	}
+	return err
 }
 
 // stepState is what a change looks at: a step and its current attempt.
@@ -183,7 +191,7 @@ type stepState struct {
 func (a *applier) step(ctx context.Context, name string) (stepState, error) {
 	st := stepState{name: name}
 	err := a.tx.row(ctx, `SELECT s.state, s.attempt, coalesce(t.number, 0), coalesce(t.state, '') FROM step_run s
-		LEFT JOIN attempt t ON t.id = s.attempt WHERE s.run_id = ? AND s.name = ?`, a.run.ID, name).
+		LEFT JOIN attempt t ON t.run_id = s.run_id AND t.step = s.name AND t.id = s.attempt WHERE s.run_id = ? AND s.name = ?`, a.run.ID, name).
 		Scan(&st.state, &st.attempt, &st.attemptNumber, &st.attemptState)
 	if errors.Is(err, sql.ErrNoRows) {
 		return st, a.conflict("it has no step %q", name)
@@ -224,7 +232,8 @@ func (a *applier) reserve(ctx context.Context, at time.Time, op model.ReserveAtt
 		return a.conflict("the next attempt of step %s is %d, not %d", t.Step, number, t.Number)
 	}
 	if st.live() {
-		if _, err := a.tx.exec(ctx, `UPDATE attempt SET state = 'superseded', ended_at = ? WHERE id = ?`, micros(at), st.attempt); err != nil {
+		if _, err := a.tx.exec(ctx, `UPDATE attempt SET state = 'superseded', ended_at = ? WHERE run_id = ? AND step = ? AND number = ?`,
+			micros(at), a.run.ID, t.Step, st.attemptNumber); err != nil {
 			return err
 		}
 	}
@@ -257,8 +266,8 @@ func (a *applier) start(ctx context.Context, at time.Time, op model.StartAttempt
 	if err != nil {
 		return err
 	}
-	if _, err := a.tx.exec(ctx, `UPDATE attempt SET state = 'running', incarnation = ?, started_at = coalesce(started_at, ?) WHERE id = ?`,
-		op.Incarnation, micros(at), op.Attempt); err != nil {
+	if _, err := a.tx.exec(ctx, `UPDATE attempt SET state = 'running', incarnation = ?, started_at = coalesce(started_at, ?)
+		WHERE run_id = ? AND step = ? AND number = ?`, op.Incarnation, micros(at), a.run.ID, op.Step, st.attemptNumber); err != nil {
 		return err
 	}
 	if _, err := a.tx.exec(ctx, `UPDATE step_run SET started_at = coalesce(started_at, ?) WHERE run_id = ? AND name = ?`,
@@ -288,8 +297,8 @@ func (a *applier) endAttempt(ctx context.Context, at time.Time, op model.EndAtte
 	if err != nil {
 		return err
 	}
-	if _, err := a.tx.exec(ctx, `UPDATE attempt SET state = ?, error = ?, trace = ?, ended_at = ? WHERE id = ?`,
-		string(op.State), op.Error, op.Trace, micros(at), op.Attempt); err != nil {
+	if _, err := a.tx.exec(ctx, `UPDATE attempt SET state = ?, error = ?, trace = ?, ended_at = ?
+		WHERE run_id = ? AND step = ? AND number = ?`, string(op.State), op.Error, op.Trace, micros(at), a.run.ID, op.Step, st.attemptNumber); err != nil {
 		return err
 	}
 	if failures+losses > 0 {

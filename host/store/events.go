@@ -70,7 +70,11 @@ func (s *Store) AskCancel(ctx context.Context, runID, byHost, changeID string) e
 			return err
 		}
 		a := &applier{tx: tx, run: &run}
-		return a.event(ctx, event{at: at, kind: model.EventCancelAsked, message: "cancellation asked for", data: map[string]any{"by": byHost}})
+		if err := a.event(ctx, event{at: at, kind: model.EventCancelAsked, message: "cancellation asked for",
+			data: map[string]any{"by": byHost}}); err != nil {
+			return err
+		}
+		return a.writeSeq(ctx)
 	}})
 }
 

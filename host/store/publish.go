@@ -16,7 +16,8 @@ func (a *applier) publish(ctx context.Context, at time.Time, op model.PublishSte
 		return err
 	}
 	n, err := a.tx.exec(ctx, `UPDATE attempt SET state = 'completed', incarnation = ?, started_at = coalesce(started_at, ?), ended_at = ?
-		WHERE id = ? AND state IN ('reserved', 'running')`, op.Incarnation, micros(op.StartedAt), micros(at), op.Attempt)
+		WHERE run_id = ? AND step = ? AND number = ? AND state IN ('reserved', 'running')`,
+		op.Incarnation, micros(op.StartedAt), micros(at), a.run.ID, op.Step, st.attemptNumber)
 	if err != nil || n != 1 {
 		if err == nil || isConstraint(err) {
 			return a.conflict("step %s is published already", op.Step)

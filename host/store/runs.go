@@ -105,7 +105,7 @@ func createRun(ctx context.Context, tx *session, n model.NewRun) (model.Run, err
 	if err := a.apply(ctx, n.Reserve); err != nil {
 		return run, err
 	}
-	return run, nil
+	return run, a.writeSeq(ctx)
 }
 
 // nameRun counts the run within its pipeline, and names it where it has no
@@ -201,6 +201,9 @@ func acquire(ctx context.Context, tx *session, q acquisition) (model.Run, error)
 		return run, err
 	}
 	if known, err := isKnown(ctx, tx, q.runID, q.changeID); known || err != nil {
+		if err == nil && run.Owner != q.hostID {
+			err = &model.FencedError{Owner: run.Owner, Epoch: run.Epoch}
+		}
 		return run, err
 	}
 	switch {
@@ -224,9 +227,12 @@ func acquire(ctx context.Context, tx *session, q acquisition) (model.Run, error)
 		return run, err
 	}
 	a := &applier{tx: tx, run: &run}
-	return run, a.event(ctx, event{at: changeTime(q.changeID), kind: model.EventRunAcquired,
+	if err := a.event(ctx, event{at: changeTime(q.changeID), kind: model.EventRunAcquired,
 		message: fmt.Sprintf("run goes on in epoch %d", run.Epoch),
-		data:    map[string]any{"owner": run.Owner, "former_owner": former, "epoch": run.Epoch}})
+		data:    map[string]any{"owner": run.Owner, "former_owner": former, "epoch": run.Epoch}}); err != nil {
+		return run, err
+	}
+	return run, a.writeSeq(ctx)
 }
 
 func isKnown(ctx context.Context, q querier, runID, changeID string) (bool, error) {

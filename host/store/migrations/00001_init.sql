@@ -136,13 +136,12 @@ CREATE TABLE step_run (
   ended_at   INTEGER,
   PRIMARY KEY (run_id, name)
 ) WITHOUT ROWID;
-CREATE INDEX step_run_state ON step_run (run_id, state);
 
 CREATE TABLE attempt (
-  id          TEXT    NOT NULL PRIMARY KEY,
   run_id      TEXT    NOT NULL,
   step        TEXT    NOT NULL,
   number      INTEGER NOT NULL,
+  id          TEXT    NOT NULL UNIQUE,
   state       TEXT    NOT NULL,
   epoch       INTEGER NOT NULL,
   execution   TEXT    NOT NULL,
@@ -152,9 +151,9 @@ CREATE TABLE attempt (
   trace       TEXT    NOT NULL DEFAULT '',
   started_at  INTEGER,
   ended_at    INTEGER,
-  UNIQUE (run_id, step, number),
+  PRIMARY KEY (run_id, step, number),
   FOREIGN KEY (run_id, step) REFERENCES step_run (run_id, name) ON DELETE CASCADE
-);
+) WITHOUT ROWID;
 -- A step is published once, whatever the code above thinks.
 CREATE UNIQUE INDEX attempt_published ON attempt (run_id, step) WHERE state = 'completed';
 
@@ -204,8 +203,7 @@ CREATE TABLE artifact_version (
   created_at    INTEGER NOT NULL,
   UNIQUE (project, name, version),
   UNIQUE (run_id, step, output)
-);
-CREATE INDEX artifact_version_digest ON artifact_version (digest);
+) WITHOUT ROWID;
 
 CREATE TABLE step_input (
   run_id      TEXT NOT NULL,
