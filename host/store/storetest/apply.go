@@ -148,17 +148,22 @@ func testApplyIsAtomic(t *testing.T, b *bed) {
 	if v, err := b.j.FindArtifact(context.Background(), "p", "x"); err != nil || v.Version != 1 {
 		t.Errorf("a refused publication counted a version: %+v, %v", v, err)
 	}
-	// In one group commit, a refused command spoils none of the others.
+	// In one group commit, a refused command leaves nothing and spoils none of
+	// the others.
 	var wg sync.WaitGroup
-	for i := range 40 {
+	var spoiled [20]model.Run
+	for i := range spoiled {
+		spoiled[i] = b.create(NewRun("h", "a", "b"))
+	}
+	for _, run := range spoiled {
 		wg.Go(func() {
-			if i%2 == 0 {
-				_, err := b.j.Apply(context.Background(), run.ID, 1, []model.Change{change(model.EndStep{Step: "nowhere", State: model.StepSkipped})})
-				if !errors.Is(err, model.ErrConflict) {
-					t.Errorf("a step that is not there gives %v", err)
-				}
-				return
+			_, err := b.j.Apply(context.Background(), run.ID, 1, []model.Change{reserve("a", id()),
+				change(model.EndStep{Step: "nowhere", State: model.StepSkipped})})
+			if !errors.Is(err, model.ErrConflict) {
+				t.Errorf("a step that is not there gives %v", err)
 			}
+		})
+		wg.Go(func() {
 			other := NewRun("h", "a")
 			if _, err := b.j.CreateRun(context.Background(), other); err != nil {
 				t.Errorf("beside a refused command: %v", err)
@@ -169,6 +174,12 @@ func testApplyIsAtomic(t *testing.T, b *bed) {
 		})
 	}
 	wg.Wait()
+	for _, run := range spoiled {
+		rec := b.load(run.ID)
+		if diff := cmp.Diff(run, rec.Run); diff != "" || len(rec.Attempts) > 0 || rec.Steps[0].State != model.StepPending {
+			t.Errorf("a refused command left something behind: %s\n%+v", diff, rec.Attempts)
+		}
+	}
 }
 
 func testRefusals(t *testing.T, b *bed) {
