@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cairn-stack/cairn/host/model"
@@ -24,20 +25,19 @@ func (m *Manager) Plugins(ctx context.Context) ([]model.Plugin, error) {
 		return nil, err
 	}
 	var out []model.Plugin
-	for _, c := range m.find() {
-		p, err := m.trusted(ctx, c, rows[c.path])
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
+	for _, j := range m.judge(ctx, m.find(), rows) {
 		switch {
-		case c.shadowedBy != "":
-			p.Status = model.PluginShadowed
-			p.Detail = fmt.Sprintf("%s comes first; remove one of them, or change %s", c.shadowedBy, EnvPath)
-		case err != nil:
-			p.Detail = sentence(err)
+		case j.shadowedBy != "":
+			j.plugin.Status = model.PluginShadowed
+			j.plugin.Detail = fmt.Sprintf("%s comes first; remove one of them, or change %s", j.shadowedBy, EnvPath)
+		case j.err != nil:
+			j.plugin.Detail = sentence(j.err)
 		}
-		delete(rows, c.path)
-		out = append(out, p)
+		delete(rows, j.path)
+		out = append(out, j.plugin)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	gone := make([]model.Plugin, 0, len(rows))
 	for _, p := range rows {
@@ -78,30 +78,32 @@ func (m *Manager) rows(ctx context.Context) (map[string]model.Plugin, error) {
 	return rows, nil
 }
 
-// usable gives every plugin that may be launched, in the order of find, and why
-// the others may not.
-func (m *Manager) usable(ctx context.Context) ([]model.Plugin, []error, error) {
-	rows, err := m.rows(ctx)
-	if err != nil {
-		return nil, nil, err
+// judged is a candidate and what trusted said of it.
+type judged struct {
+	candidate
+	plugin model.Plugin
+	err    error
+}
+
+// judge applies trusted to candidates side by side, in their order: one that
+// hangs while it is described delays no other.
+func (m *Manager) judge(ctx context.Context, candidates []candidate, rows map[string]model.Plugin) []judged {
+	out := make([]judged, len(candidates))
+	var wg sync.WaitGroup
+	for n, c := range candidates {
+		wg.Go(func() {
+			p, err := m.trusted(ctx, c, rows[c.path])
+			out[n] = judged{c, p, err}
+		})
 	}
-	var good []model.Plugin
-	var bad []error
-	for _, c := range m.find() {
-		if c.shadowedBy != "" {
-			continue
-		}
-		p, err := m.trusted(ctx, c, rows[c.path])
-		if ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx)
-		}
-		if err != nil {
-			bad = append(bad, err)
-			continue
-		}
-		good = append(good, p)
-	}
-	return good, bad, nil
+	wg.Wait()
+	return out
+}
+
+// failure is why a file could not be described.
+type failure struct {
+	file model.FileIdentity
+	err  error
 }
 
 // trusted is the rule of trust: it gives the described plugin of a candidate if
@@ -127,7 +129,7 @@ func (m *Manager) trusted(ctx context.Context, c candidate, row model.Plugin) (m
 		p.Status = model.PluginBroken
 		return p, err
 	}
-	p.File = id
+	p.File, p.ApprovedAt = id, time.Time{}
 	if described(row) && row.Digest == p.Digest && m.mayRun(c, row) {
 		// The same bytes in a new file.
 		row.File, row.BuiltIn, row.Status, row.Detail = id, c.builtIn, model.PluginOK, ""
@@ -140,12 +142,11 @@ func (m *Manager) trusted(ctx context.Context, c candidate, row model.Plugin) (m
 	if !c.builtIn && !m.o.Dev {
 		return m.refuse(p, row)
 	}
-	found, err := m.describe(ctx, p)
+	found, err := m.describeOnce(ctx, p)
 	if err != nil {
 		p.Status = model.PluginBroken
 		return p, err
 	}
-	found.ApprovedAt = time.Time{}
 	m.remember(ctx, found, c.builtIn)
 	return found, nil
 }
@@ -226,6 +227,43 @@ func openPlugin(c candidate) (*os.File, error) {
 			WithHint("run 'chmod u+r %s'", c.path)
 	}
 	return f, nil
+}
+
+// describeOnce describes a file, one caller at a time: those that waited get
+// what the first found. A file that failed is not tried again, since it may
+// have taken its whole time.
+func (m *Manager) describeOnce(ctx context.Context, p model.Plugin) (model.Plugin, error) {
+	m.mu.Lock()
+	turn := m.turns[p.Path]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		m.turns[p.Path] = turn
+	}
+	m.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return p, context.Cause(ctx)
+	}
+	m.mu.Lock()
+	done, failed := m.described[p.Path], m.failed[p.Path]
+	m.mu.Unlock()
+	switch p.File {
+	case done.File:
+		return done, nil
+	case failed.file:
+		return p, failed.err
+	}
+	found, err := m.describe(ctx, p)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		m.described[p.Path] = found
+	} else if ctx.Err() == nil {
+		m.failed[p.Path] = failure{p.File, err}
+	}
+	return found, err
 }
 
 // describe launches a plugin and asks it what it is.

@@ -17,17 +17,17 @@ import (
 // flavor the one that is found first has it. It launches a plugin only to
 // describe one that is trusted and new.
 func (m *Manager) Flavors(ctx context.Context, componentType model.ComponentType) ([]model.Flavor, error) {
-	plugins, _, err := m.usable(ctx)
+	rows, err := m.rows(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []model.Flavor
 	seen := map[[2]string]bool{}
-	for _, p := range plugins {
-		for _, f := range p.Flavors {
+	for _, j := range m.judge(ctx, m.used(), rows) {
+		for _, f := range j.plugin.Flavors {
 			id := [2]string{string(f.Type), f.Name}
 			if seen[id] {
-				m.log.Warn("a flavor is served by two plugins; the first has it", "type", f.Type, "flavor", f.Name, "ignored", p.Path)
+				m.log.Warn("a flavor is served by two plugins; the first has it", "type", f.Type, "flavor", f.Name, "ignored", j.path)
 				continue
 			}
 			seen[id] = true
@@ -35,6 +35,9 @@ func (m *Manager) Flavors(ctx context.Context, componentType model.ComponentType
 				out = append(out, f)
 			}
 		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	slices.SortStableFunc(out, func(a, b model.Flavor) int {
 		if d := typeOrder(a.Type) - typeOrder(b.Type); d != 0 {
@@ -59,14 +62,24 @@ func (m *Manager) Flavor(ctx context.Context, componentType model.ComponentType,
 	return f, err
 }
 
-// lookUp gives a flavor and its plugin.
+// lookUp gives a flavor and its plugin. It looks at one plugin after the other
+// and stops at the one that has it, so that what stands behind costs nothing.
 func (m *Manager) lookUp(ctx context.Context, componentType model.ComponentType, name string) (model.Flavor, model.Plugin, error) {
-	plugins, bad, err := m.usable(ctx)
+	rows, err := m.rows(ctx)
 	if err != nil {
 		return model.Flavor{}, model.Plugin{}, err
 	}
 	var names []string
-	for _, p := range plugins {
+	var bad diag.List
+	for _, c := range m.used() {
+		p, err := m.trusted(ctx, c, rows[c.path])
+		if ctx.Err() != nil {
+			return model.Flavor{}, model.Plugin{}, context.Cause(ctx)
+		}
+		if err != nil {
+			bad = append(bad, diag.Diagnostic{Severity: diag.SeverityWarning, Summary: sentence(err), Fault: diag.FaultPlugin})
+			continue
+		}
 		for _, f := range p.Flavors {
 			if f.Type != componentType {
 				continue
@@ -79,12 +92,13 @@ func (m *Manager) lookUp(ctx context.Context, componentType model.ComponentType,
 	}
 	e := diag.Errorf(diag.NotFound, "there is no %s flavor '%s'%s", componentType, name, diag.DidYouMean(name, names)).
 		WithHint("run 'cairn %s flavor list' for the flavors that are there", componentType)
-	for _, b := range bad {
-		e.Findings = append(e.Findings, diag.Diagnostic{
-			Severity: diag.SeverityWarning, Summary: sentence(b), Fault: diag.FaultPlugin,
-		})
-	}
+	e.Findings = bad
 	return model.Flavor{}, model.Plugin{}, e
+}
+
+// used gives the candidates that no other shadows.
+func (m *Manager) used() []candidate {
+	return slices.DeleteFunc(m.find(), func(c candidate) bool { return c.shadowedBy != "" })
 }
 
 // ValidateConfig asks a flavor to judge a config (a JSON object with defaults

@@ -208,7 +208,8 @@ func (i *instance) release() {
 func (m *Manager) probeDir() string { return filepath.Join(m.o.RuntimeDir, "probe") }
 
 func (m *Manager) writeProbe(nonce string) (string, error) {
-	if err := os.MkdirAll(m.probeDir(), 0o700); err != nil {
+	// Not its parent: that is gone when the manager is closed.
+	if err := os.Mkdir(m.probeDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", fmt.Errorf("write a probe: %w", err)
 	}
 	path := filepath.Join(m.probeDir(), randomHex())

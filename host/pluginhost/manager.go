@@ -78,6 +78,8 @@ type Manager struct {
 	guard     *guardStart
 	processes map[string]*processEntry // by path and digest
 	described map[string]model.Plugin  // by path, of this host alone
+	failed    map[string]failure       // by path: not tried again by this host
+	turns     map[string]chan struct{} // by path: one at a time describes
 	launches  int                      // names directories
 }
 
@@ -101,6 +103,7 @@ func New(o Options) (*Manager, error) {
 	return &Manager{
 		o: o, log: o.Logger,
 		processes: map[string]*processEntry{}, described: map[string]model.Plugin{},
+		failed: map[string]failure{}, turns: map[string]chan struct{}{},
 	}, nil
 }
 
@@ -128,7 +131,9 @@ type guardStart struct {
 func (m *Manager) Warm() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.startGuard()
+	if !m.closed {
+		m.startGuard()
+	}
 }
 
 // startGuard is called with the lock held.

@@ -28,8 +28,9 @@ import (
 //	}
 const Verb = "__guard"
 
-// killFor is how long the guard goes on killing groups that do not vanish.
-const killFor = time.Second
+// killFor is how long the guard goes on killing groups that do not vanish. A
+// group of zombies stays until somebody reaps them, and is not worth a wait.
+const killFor = 100 * time.Millisecond
 
 // Main is the guard: its argument is the runtime directory to remove, its
 // standard input the pipe. It gives the exit code.
