@@ -145,7 +145,7 @@ func (o *offer) take(ctx context.Context) *failure {
 	}
 	o.op = model.PublishStep{
 		Step: o.step.Name, Attempt: o.id, Incarnation: res.Incarnation,
-		Metrics: res.Metrics, Metadata: rawJSON(res.Metadata), Parameters: rawJSON(res.Parameters),
+		Metrics: model.Metrics(res.Metrics), Metadata: rawJSON(res.Metadata), Parameters: rawJSON(res.Parameters),
 	}
 	if res.StartedUS > 0 {
 		o.op.StartedAt = res.StartedUS.Time()

@@ -47,7 +47,7 @@ type PublishStep struct {
 	Step, Attempt, Incarnation string
 	Outputs                    []PublishedOutput
 	Inputs                     []StepInput
-	Metrics                    map[string]float64
+	Metrics                    Metrics
 	Metadata                   map[string]json.RawMessage
 	Parameters                 map[string]json.RawMessage
 	StartedAt                  time.Time

@@ -209,7 +209,7 @@ type StepRun struct {
 	Losses     int                        `json:"losses,omitempty"`
 	Error      string                     `json:"error,omitempty"`
 	Hint       string                     `json:"hint,omitempty"`
-	Metrics    map[string]float64         `json:"metrics,omitempty"`
+	Metrics    Metrics                    `json:"metrics,omitempty"`
 	Metadata   map[string]json.RawMessage `json:"metadata,omitempty"`
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 	StartedAt  time.Time                  `json:"started_at,omitzero"`

@@ -31,7 +31,7 @@ func (s timeInto) Scan(v any) error {
 }
 
 // jsonMap is a map as JSON; NULL where it is empty.
-func jsonMap[K ~string, V any](m map[K]V) (any, error) {
+func jsonMap[M ~map[K]V, K ~string, V any](m M) (any, error) {
 	if len(m) == 0 {
 		return nil, nil
 	}
