@@ -122,14 +122,13 @@ type seen struct {
 	Creates    int
 	Resumed    string
 	Provenance json.RawMessage
-	Sessions   int
 	Results    map[string]*artifact.Result
 	Attempts   map[string]int
 	Stopped    map[string]bool
 }
 
 func (f *fake) save() error {
-	s := seen{Creates: f.creates, Resumed: f.resumed, Sessions: f.sessions, Results: map[string]*artifact.Result{}, Attempts: map[string]int{}, Stopped: map[string]bool{}}
+	s := seen{Creates: f.creates, Resumed: f.resumed, Results: map[string]*artifact.Result{}, Attempts: map[string]int{}, Stopped: map[string]bool{}}
 	for name, st := range f.steps {
 		s.Results[name], s.Attempts[name], s.Stopped[name] = st.result, st.attempts, st.stopped
 	}
@@ -205,7 +204,11 @@ func (f *fake) OpenSession(ctx context.Context, _ *apiv1.OpenSessionRequest, s *
 	f.mu.Lock()
 	f.sessions++
 	first := f.sessions == 1
+	name := fmt.Sprintf("session-%d", f.sessions)
 	f.mu.Unlock()
+	if err := os.WriteFile(filepath.Join(f.dir, name), nil, 0o600); err != nil {
+		return err
+	}
 	if err := s.Send(&apiv1.OpenSessionResponse{RunLogPath: filepath.Join(f.dir, "run.log")}); err != nil {
 		return err
 	}
