@@ -137,7 +137,14 @@ func TestSchemaOfRefusesMistakes(t *testing.T) {
 		"itself":    {config.SchemaOf[loop], "holds itself"},
 	}
 	for name, tt := range tests {
-		if _, err := tt.make(); err == nil || !strings.Contains(err.Error(), tt.want) {
+		raw, err := tt.make()
+		if err == nil {
+			var s *config.Schema
+			if s, err = config.Parse(raw); err == nil {
+				err = s.Check()
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v; want an error with %q", name, err, tt.want)
 		}
 	}

@@ -166,8 +166,9 @@ func decodeNumber(raw json.RawMessage) (any, error) {
 	return v, err
 }
 
-// selfCheck refuses a schema whose own defaults and examples do not pass it.
-func (s *Schema) selfCheck() error {
+// Check refuses a schema that cannot be compiled, or whose own defaults or
+// examples do not pass it. It is not quick.
+func (s *Schema) Check() error {
 	if _, err := s.validator(); err != nil {
 		return err
 	}
