@@ -140,9 +140,10 @@ func (d *driver) Cancel(ctx context.Context, runID string) error {
 }
 
 func (d *driver) Wait(ctx context.Context, runID string) error {
-	end, err := d.engine.Wait(ctx, runID)
-	if err == nil {
-		err = end.Err
+	select {
+	case <-d.engine.Done(runID):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return err
 }

@@ -255,11 +255,17 @@ func (h *Host) Close() error {
 	return errors.Join(errs...)
 }
 
-// leave takes back what made the host known and closes the databases.
+// leave takes back what made the host known, and what hosts left that were
+// killed, and closes the databases.
 func (h *Host) leave(ctx context.Context) error {
 	var errs []error
 	if h.identity != nil {
-		errs = append(errs, h.writing.store.DeleteHost(ctx, h.id), h.identity.Release())
+		dead, err := h.home.Sweep()
+		errs = append(errs, err)
+		for _, id := range append(dead, h.id) {
+			errs = append(errs, h.writing.store.DeleteHost(ctx, id))
+		}
+		errs = append(errs, h.identity.Release())
 	}
 	if h.writing != nil {
 		errs = append(errs, h.writing.store.Close(), h.schema.Release())
