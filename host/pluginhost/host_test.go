@@ -48,7 +48,7 @@ func TestHostKilled(t *testing.T) {
 			t.Parallel()
 			dir := shortDir(t)
 			link(t, dir, "tree")
-			if err := os.Link(filepath.Join(dir, "bin", "cairn-plugin-tree"), filepath.Join(dir, "bin", "child")); err != nil {
+			if err := os.Symlink(filepath.Join(dir, "bin", "cairn-plugin-tree"), filepath.Join(dir, "bin", "child")); err != nil {
 				t.Fatal(err)
 			}
 			exe, err := os.Executable()
@@ -75,12 +75,24 @@ func TestHostKilled(t *testing.T) {
 			}
 			plugin, _ := strconv.Atoi(fields[1])
 			child, _ := strconv.Atoi(fields[3])
-			guardPID := childWithVerb(t, host.Process.Pid)
+			guardPID, _ := guardOf(host.Process.Pid)
 			for _, pid := range []int{plugin, child, guardPID} {
 				if pid <= 1 || processGone(pid) {
 					t.Fatalf("process %d does not run (%q)", pid, line)
 				}
 			}
+			// A guard that is killed is replaced.
+			if err := syscall.Kill(guardPID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool {
+				pid, ok := guardOf(host.Process.Pid)
+				if ok && pid != guardPID && ignoresSignals(pid) {
+					guardPID = pid
+					return true
+				}
+				return false
+			})
 			// Neither Ctrl-C nor a polite end of everything concerns a guard.
 			for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 				if err := syscall.Kill(guardPID, s); err != nil {
@@ -122,13 +134,9 @@ func TestHostKilled(t *testing.T) {
 	}
 }
 
-// childWithVerb finds the guard among the children of a process.
-func childWithVerb(t *testing.T, parent int) int {
-	t.Helper()
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		t.Fatal(err)
-	}
+// guardOf finds the guard among the children of a process.
+func guardOf(parent int) (int, bool) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, d := range dirs {
 		stat, err := os.ReadFile(d + "/stat")
 		if err != nil {
@@ -140,11 +148,28 @@ func childWithVerb(t *testing.T, parent int) int {
 		}
 		if cmd, _ := os.ReadFile(d + "/cmdline"); strings.Contains(string(cmd), "__guard") {
 			pid, _ := strconv.Atoi(filepath.Base(d))
-			return pid
+			return pid, true
 		}
 	}
-	t.Fatal("there is no guard")
-	return 0
+	return 0, false
+}
+
+// ignoresSignals reports whether a guard has got as far as to ignore SIGTERM.
+func ignoresSignals(pid int) bool {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), "SigIgn:\t")
+	mask, _, _ := strings.Cut(rest, "\n")
+	bits, _ := strconv.ParseUint(mask, 16, 64)
+	return bits&(1<<(uint(syscall.SIGTERM)-1)) != 0
+}
+
+func waitFor(t testing.TB, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come about within 10 s")
+		}
+	}
 }
 
 func sessionOf(pid int) (int, error) {

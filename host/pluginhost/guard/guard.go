@@ -82,6 +82,9 @@ func cleanUp(groups map[int]bool, dir string) {
 	_ = os.RemoveAll(dir)
 }
 
+// maxStarts bounds how often a guard that was killed is started again.
+const maxStarts = 10
+
 // Guard is the host's side of a running guard. Safe for concurrent use.
 type Guard struct {
 	executable string
@@ -91,6 +94,7 @@ type Guard struct {
 	pipe   *os.File
 	exited chan struct{}
 	groups map[int]bool
+	starts int
 	closed bool
 }
 
@@ -109,8 +113,12 @@ func Start(executable, dir string) (*Guard, error) {
 	return g, nil
 }
 
-// start runs a guard process and tells it of the groups that there are.
+// start runs a guard process and tells it of the groups that there are. It is
+// called with the lock held.
 func (g *Guard) start() error {
+	if g.starts++; g.starts > maxStarts {
+		return fmt.Errorf("start guard: it was killed %d times", maxStarts)
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start guard: %w", err)
@@ -127,17 +135,29 @@ func (g *Guard) start() error {
 		return fmt.Errorf("start guard: %w", err)
 	}
 	exited := make(chan struct{})
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait() // a guard has nothing to say
-	}()
 	g.pipe, g.exited = w, exited
+	go func() {
+		_ = cmd.Wait() // a guard has nothing to say
+		close(exited)
+		g.replace(exited)
+	}()
 	for pgid := range g.groups {
 		if err := g.write("+", pgid); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// replace starts another guard after one that ended while its host lives.
+func (g *Guard) replace(ended chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.exited != ended {
+		return
+	}
+	g.pipe.Close()
+	_ = g.start() // Add says so, when it is needed next
 }
 
 // Add tells the guard of a process group. A guard that was killed is started
