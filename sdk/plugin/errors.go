@@ -30,6 +30,8 @@ func translate(err error) error {
 		{syscall.EMFILE, diag.ErrExhausted, "too many files are open; raise the limit (ulimit -n)"},
 		{syscall.EROFS, diag.ErrPermissionDenied, "the file system is read-only"},
 		{syscall.EIO, diag.ErrUnavailable, "the device reported an error; look at the system's log"},
+		{syscall.ENOTDIR, diag.ErrPreconditionFailed, "a file stands where a directory is needed"},
+		{syscall.EISDIR, diag.ErrPreconditionFailed, "a directory stands where a file is needed"},
 		{fs.ErrNotExist, diag.ErrNotFound, ""},
 		{fs.ErrExist, diag.ErrAlreadyExists, ""},
 		{fs.ErrPermission, diag.ErrPermissionDenied, ""},

@@ -32,6 +32,15 @@ func (i *instance) locate(path string) (*os.Root, string, error) {
 	return nil, "", refused("the path %s lies outside the directories that host and plugin exchange files in", path)
 }
 
+// pathError is an error of a root: the system's, or that a link leads out of it.
+func pathError(path string, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return err
+	}
+	return refused("a symbolic link on the way to %s leads out of the directory that host and plugin exchange files in", path)
+}
+
 // openSource opens a file to be stored: regular, and not by a symbolic link.
 func (i *instance) openSource(path string, size int64) (*Source, error) {
 	root, rel, err := i.locate(path)
@@ -41,7 +50,7 @@ func (i *instance) openSource(path string, size int64) (*Source, error) {
 	defer root.Close()
 	at, err := root.Lstat(rel)
 	if err != nil {
-		return nil, err
+		return nil, pathError(path, err)
 	}
 	if !at.Mode().IsRegular() {
 		return nil, refused("%s is not a regular file", path)
@@ -90,7 +99,7 @@ func (i *instance) newTarget(path string) (*target, error) {
 	t.file, err = root.OpenFile(t.temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		root.Close()
-		return nil, err
+		return nil, pathError(path, err)
 	}
 	return t, nil
 }
