@@ -12,7 +12,7 @@ func greet(_ context.Context, name string) (string, error) { return "Hello, " + 
 var Greet = pipeline.Fn1("greet", greet, "name")
 
 type Params struct {
-	Who string `default:"world" help:"whom to greet"`
+	Who string `default:"world" doc:"whom to greet"`
 }
 
 func main() {

@@ -6,10 +6,10 @@ import "github.com/cairn-stack/cairn/sdk/pipeline"
 
 // Params are the flags of the program.
 type Params struct {
-	Data  string  `help:"CSV file to learn from; without it, the data set inside the program"`
-	Ratio float64 `default:"0.25" min:"0.05" max:"0.95" help:"share of the cases that is held out for the evaluation"`
-	Seed  uint64  `default:"1" help:"seed of the shuffle before the split"`
-	L2    float64 `name:"l2" default:"1" min:"0" help:"strength of the regularisation"`
+	Data  string  `doc:"CSV file to learn from; without it, the data set inside the program"`
+	Ratio float64 `default:"0.25" min:"0.05" max:"0.95" doc:"share of the cases that is held out for the evaluation"`
+	Seed  uint64  `default:"1" doc:"seed of the shuffle before the split"`
+	L2    float64 `name:"l2" default:"1" min:"0" doc:"strength of the regularisation"`
 }
 
 // The steps: plain functions, with a name, and names of their inputs.

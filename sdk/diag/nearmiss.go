@@ -20,6 +20,9 @@ func NearMisses(name string, candidates []string) []string {
 	for _, c := range candidates {
 		lc := strings.ToLower(c)
 		d := levenshtein.ComputeDistance(lower, lc)
+		if d == 2 && swapped(lower, lc) {
+			d = 1
+		}
 		near := d <= max(1, len(lc)/3)
 		if !near && len(lower) >= 3 && (strings.HasPrefix(lc, lower) || strings.HasPrefix(lower, lc)) {
 			near = true
@@ -37,6 +40,20 @@ func NearMisses(name string, candidates []string) []string {
 		names = append(names, f.name)
 	}
 	return names
+}
+
+// swapped reports whether two texts differ by two neighbours that changed
+// places, the commonest slip of all.
+func swapped(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) - 1 {
+		if a[i] != b[i] {
+			return a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+		}
+	}
+	return false
 }
 
 // DidYouMean is NearMisses as the end of a sentence, such as

@@ -6,7 +6,7 @@
 //	var Double = pipeline.Fn1("double", double, "n")
 //
 //	type Params struct {
-//		N int `default:"21" help:"number to double"`
+//		N int `default:"21" doc:"number to double"`
 //	}
 //
 //	func main() {

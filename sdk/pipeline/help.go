@@ -81,13 +81,8 @@ func (p *param) description() string {
 	if kind, _ := kindName(p.value.Type()); strings.HasPrefix(kind, "list") {
 		notes = append(notes, "separated by commas")
 	}
-	switch {
-	case p.min != nil && p.max != nil:
-		notes = append(notes, fmt.Sprintf("%v to %v", *p.min, *p.max))
-	case p.min != nil:
-		notes = append(notes, fmt.Sprintf("at least %v", *p.min))
-	case p.max != nil:
-		notes = append(notes, fmt.Sprintf("at most %v", *p.max))
+	if b := p.bounds(); b != "" {
+		notes = append(notes, b)
 	}
 	if len(notes) > 0 {
 		text = strings.TrimSpace(text + " (" + strings.Join(notes, "; ") + ")")

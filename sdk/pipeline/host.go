@@ -77,6 +77,8 @@ type hostLine struct {
 		Summary string    `json:"summary"`
 		Detail  string    `json:"detail"`
 		Hint    string    `json:"hint"`
+
+		Findings diag.List `json:"findings"`
 	} `json:"error"`
 }
 
@@ -170,7 +172,7 @@ func (h *hostProcess) understand(line []byte) error {
 			WithHint("set CAIRN_BIN to the right executable")
 	}
 	if l.Error != nil {
-		return &diag.Error{Code: l.Error.Code, Summary: l.Error.Summary, Detail: l.Error.Detail, Hint: l.Error.Hint}
+		return &diag.Error{Code: l.Error.Code, Summary: l.Error.Summary, Detail: l.Error.Detail, Hint: l.Error.Hint, Findings: l.Error.Findings}
 	}
 	if l.APIMajor != apiMajor {
 		return diag.Errorf(diag.Invalid, "this program speaks version %d of cairn's host API, and %s (cairn %s) speaks version %d", apiMajor, h.cmd.Path, l.Version, l.APIMajor).

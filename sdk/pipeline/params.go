@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	stepv1 "github.com/cairn-stack/cairn/proto/cairn/step/v1"
 	"github.com/cairn-stack/cairn/sdk/diag"
@@ -87,7 +88,7 @@ func (s *paramSet) collect(v reflect.Value, prefix, path string) error {
 			continue
 		}
 		p := &param{
-			name: prefix + name, field: where, help: f.Tag.Get("help"), fallback: f.Tag.Get("default"),
+			name: prefix + name, field: where, help: f.Tag.Get("doc"), fallback: f.Tag.Get("default"),
 			required: f.Tag.Get("required") == "true", secret: f.Tag.Get("secret") == "true", value: v.Field(i),
 		}
 		if err := p.readBounds(f); err != nil {
@@ -205,6 +206,9 @@ func (p *param) setOne(to reflect.Value, text string) error {
 		return fmt.Errorf("%q is not of the kind %s", text, kind)
 	}
 	number := math.NaN()
+	if len(p.enum) > 0 && !slices.Contains(p.enum, text) {
+		return fmt.Errorf("%q is none of %s%s", text, strings.Join(p.enum, ", "), diag.DidYouMean(text, p.enum))
+	}
 	switch {
 	case to.Type() == typeDuration:
 		d, err := time.ParseDuration(text)
@@ -214,10 +218,11 @@ func (p *param) setOne(to reflect.Value, text string) error {
 		to.SetInt(int64(d))
 		number = d.Seconds()
 	case to.Kind() == reflect.String:
-		if len(p.enum) > 0 && !slices.Contains(p.enum, text) {
-			return fmt.Errorf("%q is none of %s%s", text, strings.Join(p.enum, ", "), diag.DidYouMean(text, p.enum))
-		}
 		to.SetString(text)
+		number = float64(utf8.RuneCountInString(text))
+		if p.outside(number) {
+			return fmt.Errorf("it has a length of %v; %s are possible", number, p.bounds())
+		}
 	case to.Kind() == reflect.Bool:
 		v, err := strconv.ParseBool(text)
 		if err != nil {
@@ -246,13 +251,36 @@ func (p *param) setOne(to reflect.Value, text string) error {
 		to.SetUint(v)
 		number = float64(v)
 	}
-	if p.min != nil && number < *p.min {
-		return fmt.Errorf("%s is less than %v", text, *p.min)
-	}
-	if p.max != nil && number > *p.max {
-		return fmt.Errorf("%s is more than %v", text, *p.max)
+	if p.outside(number) {
+		return fmt.Errorf("%s is out of bounds: %s are possible", text, p.bounds())
 	}
 	return nil
+}
+
+// outside holds for a number beyond the bounds; not for NaN.
+func (p *param) outside(number float64) bool {
+	return p.min != nil && number < *p.min || p.max != nil && number > *p.max
+}
+
+// bounds says what the bounds are; empty where there are none.
+func (p *param) bounds() string {
+	show := func(n float64) string { return strconv.FormatFloat(n, 'g', -1, 64) }
+	unit := ""
+	switch {
+	case p.value.Type() == typeDuration:
+		show = func(n float64) string { return time.Duration(n * float64(time.Second)).String() }
+	case p.value.Kind() == reflect.String:
+		unit = " characters"
+	}
+	switch {
+	case p.min != nil && p.max != nil:
+		return show(*p.min) + " to " + show(*p.max) + unit
+	case p.min != nil:
+		return show(*p.min) + unit + " or more"
+	case p.max != nil:
+		return show(*p.max) + unit + " or less"
+	}
+	return ""
 }
 
 // text is the value as set takes it.

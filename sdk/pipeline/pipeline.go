@@ -48,10 +48,10 @@ type NoParams struct{}
 // of these, with the tags
 //
 //	default:"0.25"       the value where nothing else is given
-//	help:"..."           what it is, for --help
+//	doc:"..."           what it is, for --help
 //	name:"ratio"         its name; otherwise made from the field's
 //	enum:"a,b"           the values that it can have
-//	min:"0" max:"1"      bounds; of a duration in seconds
+//	min:"0" max:"1"      bounds; of a duration in seconds, of a text its length
 //	required:"true"      there is no default
 //	secret:"true"        never a flag, never recorded, and no literal of a step
 func New[P any](name string, build func(b *B, params P), options ...PipelineOption) *Pipeline {
