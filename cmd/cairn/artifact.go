@@ -79,7 +79,7 @@ func (c *cli) artifactDescribe() *cobra.Command {
 		Use:     "describe ARTIFACT",
 		Short:   "Show an artifact version, and where its content is",
 		Long:    "Show an artifact version: its type, size, digest and metadata, what made it, and\nwhere its content is." + artifactReference + exits(exitInvalid, exitNotFound),
-		Example: "  cairn artifact describe model:latest\n  cairn artifact describe latest/train/model --output json",
+		Example: "  cairn artifact describe model:latest\n  cairn artifact describe latest/train/output --output json",
 		Args:    needs("ARTIFACT"), ValidArgsFunction: c.complete(c.artifactNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			svc, err := c.host(cmd.Context())

@@ -11,15 +11,15 @@ import (
 
 func (c *cli) artifactGet() *cobra.Command {
 	var to string
-	var force bool
+	var overwrite bool
 	cmd := &cobra.Command{
 		Use:   "get ARTIFACT --to FILE",
 		Short: "Write an artifact's content to a file or folder",
 		Long: `Write the content of an artifact version to a file, or to a folder where it is one.
 The digest is checked on the way. '--to -' writes a file's content to standard
-output. What is there is not replaced, save with --force.` + artifactReference + exits(exitInvalid, exitNotFound, exitRefused, exitPlugin, "8 the content is corrupt"),
+output. What is there is not replaced, save with --overwrite.` + artifactReference + exits(exitInvalid, exitNotFound, exitRefused, exitPlugin, "8 the content is corrupt"),
 		Example: `  cairn artifact get model:1 --to model.json
-  cairn artifact get latest/evaluate/report --to - | jq .accuracy`,
+  cairn artifact get latest/evaluate/output --to - | jq .accuracy`,
 		Args: needs("ARTIFACT"), ValidArgsFunction: c.complete(c.artifactNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
@@ -41,7 +41,7 @@ output. What is there is not replaced, save with --force.` + artifactReference +
 				return diag.Errorf(diag.Invalid, "find '%s': %w", to, err)
 			}
 			res, err := svc.FetchArtifact(cmd.Context(), &apiv1.FetchArtifactRequest{
-				Context: c.context(), Artifact: args[0], Path: path, Overwrite: force,
+				Context: c.context(), Artifact: args[0], Path: path, Overwrite: overwrite,
 			})
 			if err != nil {
 				return err
@@ -51,6 +51,6 @@ output. What is there is not replaced, save with --force.` + artifactReference +
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "`FILE` or folder to write; - for standard output")
-	cmd.Flags().BoolVar(&force, "force", false, "replace what is there")
+	cmd.Flags().BoolVar(&overwrite, "overwrite", false, "replace what is there")
 	return cmd
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -109,6 +111,9 @@ what you trust.` + exits(exitInvalid, exitNotFound, exitRefused, exitPlugin),
 			path, err := filepath.Abs(args[0])
 			if err != nil {
 				return diag.Errorf(diag.Invalid, "find '%s': %w", args[0], err)
+			}
+			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+				return diag.Errorf(diag.NotFound, "there is no file '%s'", args[0])
 			}
 			svc, err := c.host(cmd.Context())
 			if err != nil {
