@@ -50,6 +50,10 @@ type Config struct {
 	// ReadOnlyFiles says that file modes protect stored files from steps, so
 	// that inputs may be views. Nil asks the system: false for root.
 	ReadOnlyFiles *bool
+
+	// lazyDelay is how long a change that needs no commit of its own may wait
+	// for one to ride with.
+	lazyDelay time.Duration
 }
 
 // NewRunRequest asks for a run.

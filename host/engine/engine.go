@@ -54,6 +54,7 @@ func New(cfg Config) *Engine {
 	orDefault(&cfg.StopGrace, 10*time.Second)
 	orDefault(&cfg.SessionGrace, 3*time.Second)
 	orDefault(&cfg.BusyRetry, 2*time.Second)
+	orDefault(&cfg.lazyDelay, 200*time.Millisecond)
 	orDefault(&cfg.IntentPoll, 200*time.Millisecond)
 	if cfg.ReadOnlyFiles == nil {
 		protects := os.Geteuid() != 0
@@ -219,7 +220,10 @@ func (e *Engine) Interrupt(ctx context.Context, runID string) error {
 	if r == nil {
 		return nil
 	}
-	r.post(func() { r.leave(errInterrupted(r.id, "its program is gone"), e.cfg.Now()) })
+	err := r.do(ctx, func() { r.leave(errInterrupted(r.id, "its program is gone"), e.cfg.Now()) })
+	if err != nil && err != errOver {
+		return err
+	}
 	select {
 	case <-r.done:
 		return nil
@@ -241,7 +245,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	runs := slices.Collect(maps.Values(e.runs))
 	e.mu.Unlock()
 	for _, r := range runs {
-		r.post(func() { r.close(e.cfg.Now()) })
+		e.wg.Go(func() { r.post(func() { r.close(e.cfg.Now()) }) })
 	}
 	done := make(chan struct{})
 	go func() { e.wg.Wait(); close(done) }()

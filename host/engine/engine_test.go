@@ -46,6 +46,7 @@ func (r *rig) another(host string, edit ...func(*Config)) *Engine {
 		AttemptLog: func(run, a string) string { return filepath.Join(dir, "logs", run, a+".log") },
 		StopGrace:  50 * time.Millisecond, SessionGrace: 50 * time.Millisecond,
 		BusyRetry: 5 * time.Millisecond, IntentPoll: 5 * time.Millisecond,
+		lazyDelay: time.Minute,
 	}
 	for _, f := range edit {
 		f(&cfg)

@@ -33,6 +33,9 @@ type machine struct {
 	failed    *step
 
 	out []model.Change
+	// ended are the attempts whose end is in out, or was taken and is not
+	// committed yet.
+	ended []*attempt
 }
 
 // rules are what the machine decides by, and where its ids come from.
@@ -74,6 +77,8 @@ type attempt struct {
 	// told to stop. Zero for never.
 	deadline, stopBy time.Time
 	timedOut         bool
+	// committed: its end is in the journal.
+	committed bool
 }
 
 func newMachine(p *plan, runID string, epoch int64, r rules) *machine {
@@ -97,7 +102,7 @@ func (m *machine) load(rec model.RunRecord) {
 		for _, a := range rec.Attempts[sr.Name] {
 			m.add(&attempt{
 				id: a.ID, step: s, number: a.Number, state: a.State, epoch: a.Epoch, err: a.Error,
-				notBefore: a.NotBefore, incarnation: a.Incarnation, startedAt: a.StartedAt,
+				notBefore: a.NotBefore, incarnation: a.Incarnation, startedAt: a.StartedAt, committed: a.State.Final(),
 			})
 		}
 		if !s.state.Final() {
@@ -127,6 +132,14 @@ func (m *machine) take() []model.Change {
 	out := m.out
 	m.out = nil
 	return out
+}
+
+// committed notes that all that was taken is in the journal.
+func (m *machine) committed() {
+	for _, a := range m.ended {
+		a.committed = true
+	}
+	m.ended = m.ended[:0]
 }
 
 func (m *machine) emit(now time.Time, op model.Op) {
@@ -421,6 +434,7 @@ func (m *machine) end(a *attempt, state model.AttemptState, why, trace string, n
 func (m *machine) close(a *attempt, state model.AttemptState, why string) {
 	a.state, a.err = state, why
 	delete(m.live, a.id)
+	m.ended = append(m.ended, a)
 }
 
 // failStep fails a step, and with it what the failure mode says.

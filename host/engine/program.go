@@ -54,7 +54,7 @@ func (e *Engine) OpenSession(ctx context.Context, runID, session string) (*Sessi
 	var once sync.Once
 	return &Session{
 		RunLogPath: e.cfg.RunLog(runID), done: r.done,
-		end: func() { once.Do(func() { r.post(func() { r.endSession(turn, e.cfg.Now()) }) }) },
+		end: func() { once.Do(func() { go r.post(func() { r.endSession(turn, e.cfg.Now()) }) }) },
 	}, nil
 }
 
@@ -115,7 +115,7 @@ func (e *Engine) NextJob(ctx context.Context, req JobRequest) (JobReply, error) 
 // withdraw takes a poll back. An answer that crosses it is lost, and what it
 // gave is given again, since the next request does not list it.
 func (r *run) withdraw(p *poll) {
-	r.post(func() {
+	go r.post(func() {
 		if r.poll == p {
 			r.poll = nil
 		}

@@ -252,7 +252,8 @@ func (p *Program) begin(ctx context.Context, job Job) {
 		res, err := p.Steps[job.Function](jctx, job)
 		p.count(-1)
 		if res != nil || err != nil {
-			if werr := Leave(job, res, err); werr != nil {
+			// The directory of an attempt that was fenced is gone.
+			if werr := Leave(job, res, err); werr != nil && !errors.Is(werr, os.ErrNotExist) {
 				panic(werr)
 			}
 		}

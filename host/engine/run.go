@@ -65,10 +65,6 @@ type run struct {
 	seen    identities
 }
 
-// lazyDelay is how long a change that needs no commit of its own may wait for
-// one to ride with.
-const lazyDelay = 200 * time.Millisecond
-
 func (e *Engine) newRun(rec model.Run, m *machine, stack Stack) *run {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &run{
@@ -218,6 +214,7 @@ func (r *run) commit(now time.Time) {
 		r.broken(err)
 		return
 	}
+	r.m.committed()
 	r.ran(true)
 }
 
@@ -368,7 +365,7 @@ func (r *run) removeFiles(attempt string) {
 func (r *run) addLazy(c model.Change, now time.Time) {
 	r.lazy = append(r.lazy, c)
 	if r.lazyAt.IsZero() {
-		r.lazyAt = now.Add(lazyDelay)
+		r.lazyAt = now.Add(r.e.cfg.lazyDelay)
 	}
 }
 
@@ -378,7 +375,7 @@ func (r *run) completion(id string) (Completion, error) {
 	if a == nil {
 		return Completion{}, diag.Errorf(diag.NotFound, "run %s has no attempt %s", r.id, id)
 	}
-	if !a.state.Final() && r.end.Err != nil {
+	if !a.committed && r.end.Err != nil {
 		return Completion{Outcome: OutcomeFenced, Detail: r.end.Err.Error()}, nil
 	}
 	return completionOf(a.state, a.err), nil
