@@ -73,30 +73,43 @@ type located struct {
 	store    ObjectReader
 }
 
-// locate opens a store that reaches a content. Close its store.
-func (s *Server) locate(ctx context.Context, what string, c model.Content) (located, error) {
-	locations, err := s.Artifacts.LocateContent(ctx, c.Digest)
+// fromEach reads a version from each place where it is stored, until one read
+// ends well; else it gives the error of the first.
+func (s *Server) fromEach(ctx context.Context, v model.ArtifactVersion, read func(located) error) error {
+	what := "artifact '" + title(v) + "'"
+	locations, err := s.Artifacts.LocateContent(ctx, v.Digest)
 	if err != nil {
-		return located{}, err
+		return err
 	}
-	var last error
+	if len(locations) == 0 {
+		return nowhere(what)
+	}
+	var first error
 	for _, l := range locations {
 		store, err := s.Stores.OpenStore(ctx, l.StoreID)
-		if err == nil {
-			return located{content: c, location: l, store: store}, nil
+		if err != nil {
+			err = unreached(what, err)
+		} else {
+			err = read(located{content: contentOf(v), location: l, store: store})
+			_ = store.Close()
 		}
-		last = err
-	}
-	var known *diag.Error
-	if errors.As(last, &known) {
-		return located{}, &diag.Error{
-			Code: known.Code, Summary: "cannot reach " + what, Detail: known.Error(), Hint: known.Hint, Err: last,
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if first == nil {
+			first = err
 		}
 	}
-	if last != nil {
-		return located{}, fmt.Errorf("reach %s: %w", what, last)
-	}
-	return located{}, &diag.Error{
+	return first
+}
+
+func unreached(what string, err error) error {
+	e := AsError(err)
+	return &diag.Error{Code: e.Code, Summary: "cannot reach " + what, Detail: e.Error(), Hint: e.Hint, Err: err}
+}
+
+func nowhere(what string) *diag.Error {
+	return &diag.Error{
 		Code: diag.NotFound, Summary: what + " is stored nowhere any more",
 		Hint: "run the pipeline that made it again: 'cairn artifact lineage' shows which",
 	}
@@ -160,12 +173,19 @@ func (s *Server) ReadArtifact(ctx context.Context, r *apiv1.ReadArtifactRequest,
 		return diag.Errorf(diag.Invalid, "artifact '%s' is a tree of files, not a file", title(v)).
 			WithHint("get it whole: cairn artifact get %s --to DIR", title(v))
 	}
-	l, err := s.locate(ctx, "artifact '"+title(v)+"'", contentOf(v))
-	if err != nil {
-		return err
-	}
-	defer l.store.Close()
-	return l.copyTo(ctx, "artifact '"+title(v)+"'", sender(send))
+	var failed error
+	sent := false
+	return s.fromEach(ctx, v, func(l located) error {
+		// What went out already cannot be taken back, so the next place is of no
+		// use then.
+		if !sent {
+			failed = l.copyTo(ctx, "artifact '"+title(v)+"'", sender(func(m *apiv1.ReadArtifactResponse) error {
+				sent = true
+				return send(m)
+			}))
+		}
+		return failed
+	})
 }
 
 // sender is a stream as a writer.

@@ -31,16 +31,12 @@ func (s *Server) FetchArtifact(ctx context.Context, r *apiv1.FetchArtifactReques
 	if err := checkTarget(r.GetPath(), v.Tree, r.GetOverwrite()); err != nil {
 		return nil, err
 	}
-	l, err := s.locate(ctx, "artifact '"+title(v)+"'", contentOf(v))
-	if err != nil {
-		return nil, err
-	}
-	defer l.store.Close()
-	if v.Tree {
-		err = s.fetchTree(ctx, l, v, r.GetPath(), r.GetOverwrite())
-	} else {
-		err = fetchFile(ctx, l, v, r.GetPath(), r.GetOverwrite())
-	}
+	err = s.fromEach(ctx, v, func(l located) error {
+		if v.Tree {
+			return s.fetchTree(ctx, l, v, r.GetPath(), r.GetOverwrite())
+		}
+		return fetchFile(ctx, l, v, r.GetPath(), r.GetOverwrite())
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -252,24 +248,27 @@ const (
 	verifyUnreachable = "unreachable"
 )
 
-// VerifyArtifact reads the stored bytes and compares their digest.
+// VerifyArtifact reads the stored bytes, at each place where they are stored,
+// and compares their digest.
 func (s *Server) VerifyArtifact(ctx context.Context, r *apiv1.VerifyArtifactRequest) (*apiv1.VerifyArtifactResponse, error) {
 	out := &apiv1.VerifyArtifactResponse{Ok: true}
 	check := func(v model.ArtifactVersion) error {
-		verdict, err := s.verify(ctx, v)
-		if err != nil {
-			return err
+		verdicts, err := s.verify(ctx, v)
+		for _, verdict := range verdicts {
+			out.Verifications = append(out.Verifications, verdict)
+			out.Ok = out.Ok && verdict.GetState() == verifyOK
 		}
-		out.Verifications = append(out.Verifications, verdict)
-		out.Ok = out.Ok && verdict.GetState() == verifyOK
-		return nil
+		return err
 	}
 	if r.GetArtifact() != "" {
 		v, err := s.findArtifact(ctx, r.GetContext(), r.GetArtifact())
+		if err == nil {
+			err = check(v)
+		}
 		if err != nil {
 			return nil, err
 		}
-		return out, check(v)
+		return out, nil
 	}
 	client, err := s.client(r.GetContext())
 	if err != nil {
@@ -293,35 +292,55 @@ func (s *Server) VerifyArtifact(ctx context.Context, r *apiv1.VerifyArtifactRequ
 	}
 }
 
-// verify reads one version whole. An error is only one of the journal's.
-func (s *Server) verify(ctx context.Context, v model.ArtifactVersion) (*apiv1.Verification, error) {
-	out := &apiv1.Verification{Artifact: artifactToProto(v), State: verifyOK}
-	what := "artifact '" + title(v) + "'"
-	l, err := s.locate(ctx, what, contentOf(v))
-	if err == nil {
-		defer l.store.Close()
-		out.Location = &apiv1.Location{
-			StoreId: l.location.StoreID, Key: l.location.Key,
-			Component: l.store.Component(), Path: l.store.LocalPath(ctx, l.object()),
+// verify reads one version whole, at each of its locations. An error is only
+// one of the journal's.
+func (s *Server) verify(ctx context.Context, v model.ArtifactVersion) ([]*apiv1.Verification, error) {
+	locations, err := s.Artifacts.LocateContent(ctx, v.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if len(locations) == 0 {
+		return []*apiv1.Verification{{
+			Artifact: artifactToProto(v), State: verifyMissing, Detail: nowhere("artifact '" + title(v) + "'").Error(),
+		}}, nil
+	}
+	var out []*apiv1.Verification
+	for _, l := range locations {
+		verdict := &apiv1.Verification{
+			Artifact: artifactToProto(v), State: verifyOK, Location: &apiv1.Location{StoreId: l.StoreID, Key: l.Key},
 		}
-		err = s.readAll(ctx, l, v)
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err == nil {
-		return out, nil
-	}
-	out.Detail = AsError(err).Error()
-	switch diag.CodeOf(err) {
-	case diag.Difference:
-		out.State = verifyCorrupt
-	case diag.NotFound:
-		out.State = verifyMissing
-	default:
-		out.State = verifyUnreachable
+		err := s.verifyAt(ctx, v, l, verdict.Location)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			verdict.Detail = AsError(err).Error()
+			verdict.State = verifyState(err)
+		}
+		out = append(out, verdict)
 	}
 	return out, nil
+}
+
+func (s *Server) verifyAt(ctx context.Context, v model.ArtifactVersion, l model.Location, where *apiv1.Location) error {
+	store, err := s.Stores.OpenStore(ctx, l.StoreID)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	at := located{content: contentOf(v), location: l, store: store}
+	where.Component, where.Path = store.Component(), store.LocalPath(ctx, at.object())
+	return s.readAll(ctx, at, v)
+}
+
+func verifyState(err error) string {
+	switch diag.CodeOf(err) {
+	case diag.Difference:
+		return verifyCorrupt
+	case diag.NotFound:
+		return verifyMissing
+	}
+	return verifyUnreachable
 }
 
 // readAll reads and verifies all bytes of a version.

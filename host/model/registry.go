@@ -4,7 +4,6 @@ package model
 
 import (
 	"encoding/json"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -37,12 +36,19 @@ const (
 	DefaultArtifactStoreID = "default-artifact-store"
 )
 
-var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,62}$`)
+// maxName is the longest name.
+const maxName = 63
 
 // ValidName reports whether s can name a component, stack, pipeline, step, run,
 // artifact or secret.
 func ValidName(s string) bool {
-	return namePattern.MatchString(s) && s != "latest" && strings.Trim(s, "0123456789") != ""
+	for i, c := range []byte(s) {
+		letter := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '.' && c != '-') {
+			return false
+		}
+	}
+	return len(s) <= maxName && s != "latest" && strings.Trim(s, "0123456789") != ""
 }
 
 // NameRule is ValidName in words.

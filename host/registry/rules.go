@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"strings"
 	"unicode"
 
@@ -61,14 +60,25 @@ func suggestName(name string) string {
 	return fmt.Sprintf("choose a name such as '%s'", s)
 }
 
-var labelKey = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$`)
+// maxLabelKey is the longest key of a label.
+const maxLabelKey = 63
+
+func validLabelKey(k string) bool {
+	for i, c := range []byte(k) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || !strings.ContainsRune("_./-", rune(c))) {
+			return false
+		}
+	}
+	return k != "" && len(k) <= maxLabelKey
+}
 
 // maxLabel is the longest value of a label, in bytes.
 const maxLabel = 255
 
 func validLabels(labels map[string]string) error {
 	for k, v := range labels {
-		if !labelKey.MatchString(k) {
+		if !validLabelKey(k) {
 			return &diag.Error{
 				Code: diag.Invalid, Summary: fmt.Sprintf("'%s' cannot be the key of a label", k),
 				Detail: "a key has 1 to 63 characters of letters, digits, '_', '.', '/' and '-', and begins with a letter or a digit",

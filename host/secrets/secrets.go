@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +55,19 @@ func New(store Store, users Users, keyring Keyring) *Vault {
 // maxSecret bounds the values of a secret together, in bytes.
 const maxSecret = 256 << 10
 
-var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+// maxKey is the longest key of a secret.
+const maxKey = 128
+
+// validKey is what a reference {{NAME.KEY}} takes for a key.
+func validKey(k string) bool {
+	for i, c := range []byte(k) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+		if !letter && (i == 0 || c != '.' && c != '-') {
+			return false
+		}
+	}
+	return k != "" && len(k) <= maxKey
+}
 
 // Create makes a secret.
 func (v *Vault) Create(ctx context.Context, name string, values map[string]string) (model.Secret, error) {
@@ -288,7 +299,7 @@ func (v *Vault) open(name string, sealed []byte) (map[string]string, error) {
 func validValues(values map[string]string) error {
 	total := 0
 	for k, val := range values {
-		if !keyPattern.MatchString(k) {
+		if !validKey(k) {
 			return &diag.Error{
 				Code: diag.Invalid, Summary: fmt.Sprintf("'%s' cannot be the key of a secret", k),
 				Detail: "a key has 1 to 128 characters of letters, digits, '_', '.' and '-'",
