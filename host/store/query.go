@@ -121,14 +121,16 @@ func (s *Store) Pipelines(ctx context.Context, project string) ([]PipelineSummar
 	err := s.view(ctx, func(q querier) (err error) {
 		all, err = collect(ctx, q, func(r scanner) (PipelineSummary, error) {
 			var p PipelineSummary
-			err := r.Scan(&p.Name, &p.Runs, &p.Latest.ID)
+			err := r.Scan(&p.Name, &p.Runs)
 			return p, err
-		}, `SELECT pipeline, count(*), max(id) FROM run WHERE project = ? GROUP BY pipeline ORDER BY pipeline`, project)
+		}, `SELECT name, runs FROM pipeline WHERE project = ? AND runs > 0 ORDER BY name`, project)
 		if err != nil {
 			return err
 		}
 		for i := range all {
-			if all[i].Latest, err = runByID(ctx, q, all[i].Latest.ID); err != nil {
+			all[i].Latest, err = scanRun(q.row(ctx, runSelect+` WHERE r.project = ? AND r.pipeline = ? ORDER BY r.id DESC LIMIT 1`,
+				project, all[i].Name))
+			if err != nil {
 				return err
 			}
 		}

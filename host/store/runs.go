@@ -117,25 +117,27 @@ func nameRun(ctx context.Context, tx *session, run *model.Run) error {
 			return err
 		}
 	}
-	for {
-		if err := tx.row(ctx, `INSERT INTO pipeline (project, name, last_number) VALUES (?, ?, 1)
-			ON CONFLICT (project, name) DO UPDATE SET last_number = last_number + 1 RETURNING last_number`,
-			run.Project, run.Pipeline).Scan(&run.Number); err != nil {
-			return fmt.Errorf("count run: %w", err)
-		}
-		if run.Name != "" {
-			return nil
-		}
+	if err := tx.row(ctx, `INSERT INTO pipeline (project, name, last_number, runs) VALUES (?, ?, 1, 1)
+		ON CONFLICT (project, name) DO UPDATE SET last_number = last_number + 1, runs = runs + 1 RETURNING last_number`,
+		run.Project, run.Pipeline).Scan(&run.Number); err != nil {
+		return fmt.Errorf("count run: %w", err)
+	}
+	for run.Name == "" {
 		name := fmt.Sprintf("%s-%d", run.Pipeline, run.Number)
 		err := freeName(ctx, tx, taken, run.Project, name)
-		if err == nil {
+		switch {
+		case err == nil:
 			run.Name = name
-			return nil
-		}
-		if !errors.Is(err, model.ErrExists) {
+		case !errors.Is(err, model.ErrExists):
 			return err
+		default:
+			if err := tx.row(ctx, `UPDATE pipeline SET last_number = last_number + 1 WHERE project = ? AND name = ?
+				RETURNING last_number`, run.Project, run.Pipeline).Scan(&run.Number); err != nil {
+				return fmt.Errorf("count run: %w", err)
+			}
 		}
 	}
+	return nil
 }
 
 func putBlob(ctx context.Context, tx *session, runID, kind string, v any) error {
@@ -343,9 +345,13 @@ func (s *Store) DeleteRun(ctx context.Context, runID string) (attempts []string,
 			return err
 		}
 		n, err := tx.exec(ctx, `DELETE FROM run WHERE id = ? AND epoch = ? AND state = ?`, runID, run.Epoch, string(run.State))
-		if err == nil && n == 0 {
+		if err != nil {
+			return err
+		}
+		if n == 0 {
 			return missingOr(ctx, tx, `SELECT 1 FROM run WHERE id = ?`, "run", runID, model.ErrInUse)
 		}
+		_, err = tx.exec(ctx, `UPDATE pipeline SET runs = runs - 1 WHERE project = ? AND name = ?`, run.Project, run.Pipeline)
 		return err
 	})
 	return attempts, err

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cairn-stack/cairn/host/model"
 )
@@ -88,30 +90,57 @@ func (s *Store) Stacks(ctx context.Context) ([]model.Stack, error) {
 }
 
 // members gives the members of a stack, or of all, by stack: the orchestrator,
-// the artifact store, then by type and name.
+// the artifact store, then by type and name. Components are read apart and put
+// in here: with many stacks, a join would read each of them many times.
 func members(ctx context.Context, q querier, stackID string) (map[string][]model.StackMember, error) {
 	where, args := "", []any(nil)
 	if stackID != "" {
-		where, args = ` WHERE m.stack_id = ?`, []any{stackID}
+		where, args = ` WHERE stack_id = ?`, []any{stackID}
 	}
-	rows, err := q.query(ctx, `SELECT m.stack_id, c.type, c.id, c.name, r.flavor FROM stack_component m
-		JOIN component c ON c.id = m.component_id
-		JOIN component_revision r ON r.component_id = c.id AND r.revision = c.revision`+where+`
-		ORDER BY m.stack_id, CASE c.type WHEN 'orchestrator' THEN 0 WHEN 'artifact-store' THEN 1 ELSE 2 END, c.type, c.name`, args...)
+	type pair struct{ stack, component string }
+	pairs, err := collect(ctx, q, func(r scanner) (pair, error) {
+		var p pair
+		err := r.Scan(&p.stack, &p.component)
+		return p, err
+	}, `SELECT stack_id, component_id FROM stack_component`+where, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	byStack := map[string][]model.StackMember{}
-	for rows.Next() {
-		var id string
-		var m model.StackMember
-		if err := rows.Scan(&id, &m.Type, &m.ComponentID, &m.Name, &m.Flavor); err != nil {
-			return nil, err
-		}
-		byStack[id] = append(byStack[id], m)
+	if stackID != "" {
+		where = ` WHERE c.id IN (SELECT component_id FROM stack_component WHERE stack_id = ?)`
 	}
-	return byStack, rows.Err()
+	components, err := collect(ctx, q, func(r scanner) (model.StackMember, error) {
+		var m model.StackMember
+		err := r.Scan(&m.Type, &m.ComponentID, &m.Name, &m.Flavor)
+		return m, err
+	}, `SELECT c.type, c.id, c.name, r.flavor FROM component c
+		JOIN component_revision r ON r.component_id = c.id AND r.revision = c.revision`+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]model.StackMember, len(components))
+	for _, m := range components {
+		byID[m.ComponentID] = m
+	}
+	byStack := map[string][]model.StackMember{}
+	for _, p := range pairs {
+		byStack[p.stack] = append(byStack[p.stack], byID[p.component])
+	}
+	for _, all := range byStack {
+		slices.SortFunc(all, compareMembers)
+	}
+	return byStack, nil
+}
+
+// compareMembers orders by type, as people see the types, then by name.
+func compareMembers(a, b model.StackMember) int {
+	rank := func(m model.StackMember) int {
+		if i := slices.Index(model.ComponentTypes(), m.Type); i >= 0 {
+			return i
+		}
+		return len(model.ComponentTypes())
+	}
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
 }
 
 // UpdateStack replaces members and labels, and makes revision fromRevision+1.

@@ -77,11 +77,13 @@ CREATE INDEX stack_component_component ON stack_component (component_id);
 CREATE UNIQUE INDEX stack_component_single ON stack_component (stack_id, type)
   WHERE type IN ('orchestrator', 'artifact-store');
 
--- A pipeline counts its runs for ever, so that no name is given twice.
+-- A pipeline counts its runs for ever (last_number), so that no name is given
+-- twice, and those that are there (runs), so that nobody has to count them.
 CREATE TABLE pipeline (
   project     TEXT    NOT NULL,
   name        TEXT    NOT NULL,
   last_number INTEGER NOT NULL,
+  runs        INTEGER NOT NULL,
   PRIMARY KEY (project, name)
 ) WITHOUT ROWID;
 
