@@ -658,32 +658,3 @@ func guardsOf(dir string) string {
 	}
 	return found
 }
-
-// BenchmarkOpenStack is from nothing to an open stack, and back.
-func BenchmarkOpenStack(b *testing.B) {
-	dir := shortDir(b)
-	link(b, dir, "good")
-	o := hostOptions(dir)
-	warm, err := New(o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := warm.Approve(b.Context(), filepath.Join(dir, "bin", "cairn-plugin-good"), "", false); err != nil {
-		b.Fatal(err)
-	}
-	warm.Close()
-	for b.Loop() {
-		m, err := New(o)
-		if err != nil {
-			b.Fatal(err)
-		}
-		s, err := m.OpenStack(b.Context(), fakeStack("good", dir))
-		if err != nil {
-			b.Fatal(err)
-		}
-		s.Close()
-		if err := m.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
