@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "program" {
+		os.Args = os.Args[1:]
+		Main(printingPipeline())
 	}
 	os.Exit(m.Run())
 }
@@ -94,6 +99,17 @@ func fakeHost() error {
 	if err := json.Unmarshal(data, &f.scenario); err != nil {
 		return err
 	}
+	var copies sync.WaitGroup
+	if slices.Contains(os.Args, "--tee") {
+		log, err := os.Create(filepath.Join(dir, "run.log"))
+		if err != nil {
+			return err
+		}
+		for from, to := range map[uintptr]uintptr{3: 5, 4: 6} {
+			in, out := os.NewFile(from, "in"), io.MultiWriter(os.NewFile(to, "out"), log)
+			copies.Go(func() { _, _ = io.Copy(out, in) })
+		}
+	}
 	if f.Silent != "" {
 		return errors.New(f.Silent)
 	}
@@ -111,6 +127,7 @@ func fakeHost() error {
 	}
 	fmt.Println(line)
 	_, err = io.Copy(io.Discard, os.Stdin)
+	copies.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return errors.Join(err, f.save())
@@ -146,7 +163,8 @@ func (f *fake) save() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(f.dir, "seen.json"), data, 0o600)
+	path := filepath.Join(f.dir, "seen.json")
+	return errors.Join(os.WriteFile(path+".new", data, 0o600), os.Rename(path+".new", path))
 }
 
 func problem(p *apiv1.Problem) error {

@@ -85,7 +85,7 @@ type hostLine struct {
 // startHost starts a host beside the program, in a session of its own, so that
 // signals of the terminal reach only the program. The host learns of the
 // program's end by the end of its standard input.
-func startHost(ctx context.Context, cairn string, env []string) (*hostProcess, error) {
+func startHost(ctx context.Context, cairn string, env []string, t *tee) (*hostProcess, error) {
 	stdin, program, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe for the cairn host: %w", err)
@@ -107,6 +107,10 @@ func startHost(ctx context.Context, cairn string, env []string) (*hostProcess, e
 	h.cmd = &exec.Cmd{
 		Path: cairn, Args: []string{cairn, "host", "--embedded"}, Env: env,
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if t != nil {
+		h.cmd.Args = append(h.cmd.Args, "--tee")
+		h.cmd.ExtraFiles = t.files()
 	}
 	if err := h.cmd.Start(); err != nil {
 		program.Close()

@@ -29,8 +29,8 @@ func Main(pipelines ...*Pipeline) {
 		args: os.Args, lookup: os.LookupEnv, environ: os.Environ(),
 		stdout: os.Stdout, stderr: os.Stderr,
 		terminal: isatty.IsTerminal(os.Stdout.Fd()),
-		exit:     os.Exit,
-		signals:  make(chan os.Signal, 4),
+		exit:     os.Exit, ownsOutput: true,
+		signals: make(chan os.Signal, 4),
 	}
 	_, p.mainFile, _, _ = runtime.Caller(1)
 	signal.Notify(p.signals, os.Interrupt, syscall.SIGTERM)
@@ -50,6 +50,9 @@ type program struct {
 	dir        string
 	executable string
 	mainFile   string
+	// ownsOutput: stdout and stderr are those of the process, and are kept.
+	ownsOutput bool
+	tee        *tee
 }
 
 // run does what Main does, and gives the exit code.

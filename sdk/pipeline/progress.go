@@ -23,11 +23,20 @@ type progress struct {
 	color   bool
 	traced  *traced
 	running map[string]time.Time // by step
-	began   time.Time
-	shown   bool // the live line stands there
-	stop    chan struct{}
-	stopped bool
-	run     *apiv1.Run
+	// unanswered are the attempts whose result stands and whose outcome the host
+	// has not told yet, by step.
+	unanswered map[string]*unanswered
+	began      time.Time
+	shown      bool // the live line stands there
+	stop       chan struct{}
+	stopped    bool
+	run        *apiv1.Run
+}
+
+// unanswered is an attempt that has ended.
+type unanswered struct {
+	job    *apiv1.Job
+	result *artifact.Result
 }
 
 func newProgress(w io.Writer, terminal bool, t *traced) *progress {
@@ -35,7 +44,7 @@ func newProgress(w io.Writer, terminal bool, t *traced) *progress {
 	live := terminal && os.Getenv("TERM") != "dumb"
 	return &progress{
 		w: w, live: live, color: live && !noColor, traced: t,
-		running: map[string]time.Time{}, began: time.Now(), stop: make(chan struct{}),
+		running: map[string]time.Time{}, unanswered: map[string]*unanswered{}, began: time.Now(), stop: make(chan struct{}),
 	}
 }
 
@@ -46,7 +55,11 @@ func (p *progress) begin(run *apiv1.Run, resumed bool) {
 	if resumed {
 		verb = "Going on with run"
 	}
-	p.line("%s %s of pipeline %s on stack %s: %s", verb, p.bold(run.GetName()), run.GetPipeline(), p.bold(run.GetStack()), count(len(p.traced.byName), "step"))
+	steps := count(len(p.traced.byName), "step")
+	if n := run.GetSteps()["completed"]; n > 0 {
+		steps += fmt.Sprintf(", %d completed before", n)
+	}
+	p.line("%s %s of pipeline %s on stack %s: %s", verb, p.bold(run.GetName()), run.GetPipeline(), p.bold(run.GetStack()), steps)
 	if p.live {
 		go p.refresh()
 	}
@@ -115,6 +128,14 @@ func (p *progress) note(format string, args ...any) { p.line("! "+format, args..
 func (p *progress) started(job *apiv1.Job) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// What the step waits for is published, although the answer that says so may
+	// still be on its way.
+	for _, before := range p.traced.before(job.GetStep()) {
+		if u := p.unanswered[before]; u != nil {
+			p.published(u.job, u.result)
+			delete(p.unanswered, before)
+		}
+	}
 	p.running[job.GetStep()] = time.Now()
 	attempt := ""
 	if job.GetAttemptNumber() > 1 {
@@ -127,21 +148,41 @@ func (p *progress) started(job *apiv1.Job) {
 	p.print("  %s %s%s", p.dim("·"), job.GetStep(), attempt)
 }
 
+// returned says that the result of an attempt stands.
+func (p *progress) returned(job *apiv1.Job, r *artifact.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.running, job.GetStep())
+	p.unanswered[job.GetStep()] = &unanswered{job, r}
+}
+
+func took(r *artifact.Result) string {
+	return seconds(time.Duration(r.EndedUS-r.StartedUS) * time.Microsecond)
+}
+
+func (p *progress) published(job *apiv1.Job, r *artifact.Result) {
+	p.print("  %s %s  %s%s", p.green("✓"), job.GetStep(), p.dim(took(r)), metricsText(r.Metrics))
+}
+
 // ended says how an attempt ended, as the host answered.
 func (p *progress) ended(job *apiv1.Job, r *artifact.Result, res *apiv1.CompleteJobResponse, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.running, job.GetStep())
-	took := time.Duration(r.EndedUS-r.StartedUS) * time.Microsecond
+	u := p.unanswered[job.GetStep()]
+	told := u == nil || u.job != job
+	if !told {
+		delete(p.unanswered, job.GetStep())
+	}
 	switch {
+	case told:
 	case err != nil:
-		p.print("  ! %s ended after %s, and the host did not answer: %v", job.GetStep(), seconds(took), err)
+		p.print("  ! %s ended after %s, and the host did not answer: %v", job.GetStep(), took(r), err)
 	case res.GetOutcome() == "published":
-		p.print("  %s %s  %s%s", p.green("✓"), job.GetStep(), p.dim(seconds(took)), metricsText(r.Metrics))
+		p.published(job, r)
 	case res.GetOutcome() == "failed":
-		p.print("  %s %s  %s  %s", p.red("✗"), job.GetStep(), p.dim(seconds(took)), p.whyFailed(job, r, res))
+		p.print("  %s %s  %s  %s", p.red("✗"), job.GetStep(), p.dim(took(r)), p.whyFailed(job, r, res))
 	default:
-		p.print("  - %s  %s  %s", job.GetStep(), p.dim(seconds(took)), firstNonEmpty(res.GetDetail(), res.GetOutcome()))
+		p.print("  - %s  %s  %s", job.GetStep(), p.dim(took(r)), firstNonEmpty(res.GetDetail(), res.GetOutcome()))
 	}
 }
 
@@ -181,10 +222,14 @@ func (p *progress) conclude(res *apiv1.GetRunResponse, logPath string) {
 		state = p.red(state)
 	}
 	p.line("Run %s %s in %s", p.bold(run.GetName()), state, seconds(time.Since(p.began)))
+	failed := 0
 	for _, s := range res.GetSteps() {
-		p.failedStep(s)
+		if s.GetState() == "failed" {
+			p.failedStep(s)
+			failed++
+		}
 	}
-	if run.GetState() != "completed" && run.GetError() != "" {
+	if failed == 0 && run.GetState() != "completed" && run.GetError() != "" {
 		p.line("  %s", run.GetError())
 	}
 	p.artifacts(res)
@@ -195,9 +240,6 @@ func (p *progress) conclude(res *apiv1.GetRunResponse, logPath string) {
 }
 
 func (p *progress) failedStep(s *apiv1.StepRun) {
-	if s.GetState() != "failed" {
-		return
-	}
 	p.line("\n%s step '%s' failed: %s", p.red("✗"), s.GetName(), strings.ReplaceAll(s.GetError(), "\n", "\n    "))
 	if n := len(s.GetAttempts()); n > 0 {
 		if trace := s.GetAttempts()[n-1].GetTrace(); trace != "" {

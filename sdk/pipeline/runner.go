@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ func (p *program) runPipeline(ctx context.Context, o *options, t *traced) error 
 	made := make(chan *apiv1.Provenance, 1)
 	go func() { made <- provenance(ctx, p.dir, p.args) }()
 	stopWaiting := p.cancelOnSignal(cancel)
-	host, err := startHost(ctx, cairn, p.environ)
+	host, err := p.startHost(ctx, cairn, o)
 	if err != nil {
 		stopWaiting()
 		return err
@@ -52,11 +53,44 @@ func (p *program) runPipeline(ctx context.Context, o *options, t *traced) error 
 	if err == nil {
 		err = r.drive(ctx)
 	}
+	if p.tee != nil {
+		p.tee.end(host.gone())
+	}
 	host.close()
 	// A host that stays is the host's concern: it holds its own locks and ends by
 	// itself.
 	_ = host.wait(hostLeave)
 	return err
+}
+
+// startHost starts the host, and lets it have what the process prints.
+func (p *program) startHost(ctx context.Context, cairn string, o *options) (*hostProcess, error) {
+	env := p.environ
+	if o.stack != "" {
+		// The host opens the stack that it expects ahead of the request.
+		env = append(slices.Clone(env), "CAIRN_STACK="+o.stack)
+	}
+	if !p.ownsOutput {
+		return startHost(ctx, cairn, env, nil)
+	}
+	t, err := newTee()
+	if err != nil {
+		return nil, err
+	}
+	host, err := startHost(ctx, cairn, env, t)
+	if err == nil {
+		err = t.begin()
+	}
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	p.tee, p.stdout = t, t.streams[0].real
+	go func() {
+		<-host.exited
+		t.end(true)
+	}()
+	return host, nil
 }
 
 // cancelOnSignal ends a context at the first signal; until the returned
@@ -342,6 +376,7 @@ func (r *runner) startJob(ctx context.Context, in *apiv1.Job) {
 
 func (r *runner) runJob(ctx context.Context, in *apiv1.Job, j *job) {
 	result, err := r.traced.execute(ctx, in, r.askSecret)
+	r.progress.returned(in, result)
 	r.mu.Lock()
 	j.working = false
 	if r.full != nil {
@@ -439,18 +474,33 @@ func (r *runner) explain(err error) error {
 	return e
 }
 
+// before are the steps that a step waits for.
+func (t *traced) before(step string) []string {
+	n := t.byName[step]
+	if n == nil {
+		return nil
+	}
+	var out []string
+	for _, in := range n.inputs {
+		if in.from != nil {
+			out = append(out, in.from.name)
+		}
+	}
+	for _, a := range n.opts.after {
+		out = append(out, a.stepNode().name)
+	}
+	return out
+}
+
 // leaves are the steps that no other step waits for.
 func (t *traced) leaves() map[string]bool {
 	out := make(map[string]bool, len(t.byName))
 	for name := range t.byName {
 		out[name] = true
 	}
-	for _, n := range t.spec.GetNodes() {
-		for _, in := range n.GetInputs() {
-			delete(out, in.GetOutput().GetNode())
-		}
-		for _, a := range n.GetAfter() {
-			delete(out, a)
+	for name := range t.byName {
+		for _, before := range t.before(name) {
+			delete(out, before)
 		}
 	}
 	return out

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package pipeline
+
+import "golang.org/x/sys/unix"
+
+// duplicate makes a descriptor another name of an open one.
+func duplicate(from, to int) error { return unix.Dup2(from, to) }
