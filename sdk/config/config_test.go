@@ -170,7 +170,7 @@ func TestValidate(t *testing.T) {
 			"parallel: has to be an integer, not a string", "path: has to be a string, not a number"}},
 		"fraction":         {`{"path":"/x","parallel":1.5}`, []string{"parallel: has to be an integer, not a number"}},
 		"bounds":           {`{"path":"/x","parallel":0,"ratio":1.5}`, []string{"parallel: has to be at least 1, not 0", "ratio: has to be at most 1, not 3/2"}},
-		"enum":             {`{"path":"/x","region":"ue"}`, []string{"region: has to be one of eu, us, not 'ue'; did you mean 'us'?"}},
+		"enum":             {`{"path":"/x","region":"usa"}`, []string{"region: has to be one of eu, us, not 'usa'; did you mean 'us'?"}},
 		"list":             {`{"path":"/x","hosts":["a",1,"b","c"]}`, []string{"hosts: has to have at most 3 entries, not 4", "hosts[1]: has to be a string, not a number"}},
 		"format":           {`{"path":"x","timeout":"soon"}`, []string{`path: has to be an absolute path: "x"`, `timeout: has to be a span of time such as 30s or 1h15m: "soon"`}},
 		"pattern":          {`{"path":"/x","code":"A1"}`, []string{`code: does not match ^[a-z]+$: "A1"`}},
