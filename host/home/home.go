@@ -149,10 +149,15 @@ func (h Home) Check() error {
 
 // RemoveRunLogs removes the logs of a run; none is no error.
 func (h Home) RemoveRunLogs(runID string) error {
-	if runID == "" || filepath.Base(runID) != runID {
+	if !plainName(runID) {
 		return fmt.Errorf("%q is no run id", runID)
 	}
 	return os.RemoveAll(h.RunLogs(runID))
+}
+
+// plainName reports whether an id can be a file's name, and leads nowhere else.
+func plainName(id string) bool {
+	return id != "" && id != "." && id != ".." && filepath.Base(id) == id
 }
 
 // populated reports whether the home is one of cairn's, or empty: then its mode

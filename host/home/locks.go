@@ -39,7 +39,7 @@ type Lock struct {
 // Register locks HOME/hosts/ID.lock. To be called before the host writes its
 // row, with an id that was never used.
 func (h Home) Register(info HostInfo) (*Lock, error) {
-	if info.ID == "" || filepath.Base(info.ID) != info.ID {
+	if !plainName(info.ID) {
 		return nil, fmt.Errorf("%q is no host id", info.ID)
 	}
 	// Locked under another name first: nobody sees the lock file unlocked.
@@ -92,10 +92,7 @@ func flock(f *os.File, how int) error {
 // Alive reports whether a host holds its lock. One without a lock file is dead.
 // Where the lock cannot be looked at, the host counts as alive.
 func (h Home) Alive(hostID string) bool {
-	if hostID == "" || filepath.Base(hostID) != hostID {
-		return false
-	}
-	return held(h.lockPath(hostID))
+	return plainName(hostID) && held(h.lockPath(hostID))
 }
 
 // held reports whether somebody has a file locked exclusively.

@@ -151,8 +151,16 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
-	if _, err := provider.UpTo(ctx, s.schema.version); err != nil {
-		return fmt.Errorf("migrate %s: %w", s.path, err)
+	for version < s.schema.version {
+		_, upErr := provider.UpTo(ctx, s.schema.version)
+		before := version
+		if version, err = (versionStore{}).GetLatestVersion(ctx, c.db); err != nil {
+			return errors.Join(upErr, err)
+		}
+		// Without a schema lock, somebody else may have done the same meanwhile.
+		if upErr != nil && version == before {
+			return fmt.Errorf("migrate %s: %w", s.path, upErr)
+		}
 	}
 	return fault.Hit("store.migrate.after")
 }
