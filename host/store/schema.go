@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -158,8 +159,8 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 			return errors.Join(upErr, err)
 		}
 		// Without a schema lock, somebody else may have done the same meanwhile.
-		if upErr != nil && version == before {
-			return fmt.Errorf("migrate %s: %w", s.path, upErr)
+		if version == before {
+			return fmt.Errorf("migrate %s from schema %d: %w", s.path, before, cmp.Or(upErr, errors.New("no migration leads on")))
 		}
 	}
 	return fault.Hit("store.migrate.after")
