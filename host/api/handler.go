@@ -21,6 +21,8 @@ func Handler(service Service) http.Handler {
 	options := []connect.HandlerOption{
 		connect.WithInterceptors(serverErrors{}),
 		connect.WithReadMaxBytes(maxMessage),
+		// Over a socket of this machine compression only costs time.
+		connect.WithCompression("gzip", nil, nil),
 	}
 	mux := http.NewServeMux()
 	mux.Handle(apiv1connect.NewHostServiceHandler(service, options...))
