@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -30,9 +29,7 @@ func TestReadingStartsAndLocksNothing(t *testing.T) {
 	if _, err := first.ListFlavors(t.Context(), &apiv1.ListFlavorsRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeHost(t, first)
 	before := files(t, at.Dir)
 	h := open(t, at)
 	ctx := t.Context()
@@ -66,7 +63,7 @@ func TestTwoStepsFromEndToEnd(t *testing.T) {
 		t.Fatalf("the run is %s after %v", state, ran)
 	}
 	_ = p.program.Close()
-	within(t, 2*time.Second, "the host ends", p.ended)
+	within(t, prompt, "the host ends", p.ended)
 	if left := files(t, at.RuntimeDir); len(left) > 0 {
 		t.Errorf("left in the runtime directory: %v", left)
 	}
@@ -172,7 +169,7 @@ func TestProgramDiesInTheMiddle(t *testing.T) {
 		t.Fatalf("ran %v", ran)
 	}
 	_ = p.program.Close()
-	within(t, 2*time.Second, "the host ends", p.ended)
+	within(t, prompt, "the host ends", p.ended)
 	if left := files(t, at.RuntimeDir); len(left) > 0 {
 		t.Errorf("left in the runtime directory: %v", left)
 	}
@@ -190,8 +187,8 @@ func TestHostDiesInTheMiddle(t *testing.T) {
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 2*time.Second, "the host is gone", p.ended)
-	within(t, 2*time.Second, "nothing is left in the runtime directory", func() bool { return len(files(t, at.RuntimeDir)) == 0 })
+	within(t, prompt, "the host is gone", p.ended)
+	within(t, prompt, "nothing is left in the runtime directory", func() bool { return len(files(t, at.RuntimeDir)) == 0 })
 	h := open(t, at)
 	got, err := h.GetRun(t.Context(), &apiv1.GetRunRequest{Run: "latest"})
 	if err != nil || got.GetRun().GetState() != "interrupted" || got.GetResumeCommand() == "" {
@@ -229,7 +226,7 @@ func TestCancelOfAnInterruptedRun(t *testing.T) {
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 2*time.Second, "the host is gone", p.ended)
+	within(t, prompt, "the host is gone", p.ended)
 	h := open(t, at)
 	_, err := h.DeleteRun(t.Context(), &apiv1.DeleteRunRequest{Run: "latest"})
 	if diag.CodeOf(err) != diag.Refused {
@@ -239,9 +236,7 @@ func TestCancelOfAnInterruptedRun(t *testing.T) {
 	if err != nil || res.GetRun().GetState() != "cancelled" {
 		t.Fatalf("cancelled %v, %v", res, err)
 	}
-	if err := h.Close(); err != nil {
-		t.Error(err)
-	}
+	closeHost(t, h)
 	if left := files(t, at.Hosts()); len(left) > 0 {
 		t.Errorf("left locks: %v", left)
 	}
@@ -257,7 +252,7 @@ func TestCancelFromAnotherProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The owner hears of it by polling, and the program by its next job.
-	within(t, 5*time.Second, "the run is cancelled", func() bool {
+	within(t, prompt, "the run is cancelled", func() bool {
 		got, err := h.GetRun(t.Context(), &apiv1.GetRunRequest{Run: run.GetId()})
 		return err == nil && got.GetRun().GetState() == "cancelled"
 	})

@@ -93,10 +93,10 @@ func runEmbedded(args []string, stdin io.Reader, stdout io.Writer) error {
 		h.openAhead(ctx)
 		<-ctx.Done()
 	}
-	if t != nil {
-		t.wait(shutdown)
-	}
 	h.letGo()
+	if t != nil {
+		t.wait(shutdown / 2)
+	}
 	_ = server.Close()
 	if cerr := h.Close(); cerr != nil {
 		h.log.Warn("the host did not end cleanly", "error", cerr)
