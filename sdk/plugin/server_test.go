@@ -49,8 +49,7 @@ func (o *odd) Stat(ctx context.Context, req plugin.StatRequest) (plugin.Object, 
 	}
 	switch o.do {
 	case "panic":
-		var m map[string]int
-		m[req.Key] = 1
+		panic("no stone left")
 	case "hang":
 		<-ctx.Done()
 		return plugin.Object{}, ctx.Err()
