@@ -15,8 +15,8 @@ import (
 	"github.com/cairn-stack/cairn/sdk/wire"
 )
 
-// Plugins lists every plugin that was found, the usable ones first to win of
-// each name, and those of the catalogue whose file is gone. A plugin that
+// Plugins lists every plugin that was found, in the order in which they win, and
+// those that were approved and whose file is gone. A plugin that
 // cannot be used has a status that says so and a detail that says what to do;
 // it never hides another.
 func (m *Manager) Plugins(ctx context.Context) ([]model.Plugin, error) {
@@ -39,14 +39,30 @@ func (m *Manager) Plugins(ctx context.Context) ([]model.Plugin, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	gone := make([]model.Plugin, 0, len(rows))
+	return append(out, m.gone(ctx, rows)...), nil
+}
+
+// gone gives those of the catalogue that were approved and whose file is not
+// there any more. Others are forgotten: they may be of another installation
+// that uses the same home.
+func (m *Manager) gone(ctx context.Context, rows map[string]model.Plugin) []model.Plugin {
+	var out []model.Plugin
 	for _, p := range rows {
+		if _, err := os.Lstat(p.Path); err == nil {
+			continue
+		}
+		if p.ApprovedAt.IsZero() {
+			if err := m.o.Catalogue.DeletePlugin(ctx, p.Name, p.Path); err != nil {
+				m.log.Debug("the catalogue of plugins was not written", "plugin", p.Name, "error", err)
+			}
+			continue
+		}
 		p.Status = model.PluginMissing
 		p.Detail = fmt.Sprintf("there is no plugin at %s any more; install it again", p.Path)
-		gone = append(gone, p)
+		out = append(out, p)
 	}
-	slices.SortFunc(gone, func(a, b model.Plugin) int { return strings.Compare(a.Path, b.Path) })
-	return append(out, gone...), nil
+	slices.SortFunc(out, func(a, b model.Plugin) int { return strings.Compare(a.Path, b.Path) })
+	return out
 }
 
 // Plugin gives the plugin of a name, with near misses where there is none.

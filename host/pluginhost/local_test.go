@@ -13,6 +13,7 @@ import (
 
 	"github.com/cairn-stack/cairn/host/model"
 	"github.com/cairn-stack/cairn/sdk/diag"
+	"github.com/cairn-stack/cairn/sdk/wire/launch"
 )
 
 // buildLocal builds the plugin that ships with cairn into dir/bin.
@@ -90,7 +91,7 @@ func TestLocalPlugin(t *testing.T) {
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
-	if d := time.Since(begin); d > time.Second {
+	if d := time.Since(begin); d > launch.DefaultGrace {
 		t.Errorf("a plugin made with the SDK took %s to stop", d)
 	}
 }

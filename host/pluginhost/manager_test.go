@@ -335,6 +335,7 @@ func TestTrust(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
 	path := link(t, dir, "good")
+	replace(t, path) // a copy, since its times are changed
 	o := hostOptions(dir)
 	o.Dev = false
 	ctx := t.Context()
@@ -482,6 +483,17 @@ func TestBesideTheExecutable(t *testing.T) {
 	replace(t, path)
 	ask(3)
 	ask(4)
+
+	// What was never approved is forgotten with its file.
+	c := o.Catalogue.(*memory)
+	c.readOnly = false
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	list, err := newManager(t, another(o)).Plugins(t.Context())
+	if err != nil || len(list) != 0 || len(c.rows) != 0 {
+		t.Errorf("got %+v, %v, %v", list, c.rows, err)
+	}
 }
 
 func TestFind(t *testing.T) {
@@ -632,12 +644,8 @@ func TestCleanCloseLeavesNoGuard(t *testing.T) {
 	}
 	pid, _ := strconv.Atoi(strings.Fields(m.Check(t.Context(), fakeStack("good", dir)[:1], false)[0].Diagnostics[0].Summary)[1])
 	s.Close()
-	begin := time.Now()
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
-	}
-	if d := time.Since(begin); d > 2*time.Second {
-		t.Errorf("closing took %s", d)
 	}
 	if !processGone(pid) {
 		t.Error("the plugin is left")

@@ -71,6 +71,7 @@ func start(t testing.TB, o Options) *Process {
 func TestStartAndStop(t *testing.T) {
 	t.Parallel()
 	o := options(t, "good")
+	o.Grace = 5 * time.Second
 	p := start(t, o)
 	d, err := wire.NewClient(p.Conn()).Describe(t.Context())
 	if err != nil {
@@ -101,7 +102,7 @@ func TestStartAndStop(t *testing.T) {
 	if !p.Stop() {
 		t.Error("the plugin did not stop")
 	}
-	if d := time.Since(begin); d > time.Second {
+	if d := time.Since(begin); d > o.Grace {
 		t.Errorf("a polite plugin took %s to stop", d)
 	}
 	g := o.Groups.(*groups)
