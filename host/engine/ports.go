@@ -14,7 +14,8 @@ type Journal interface {
 	CreateRun(ctx context.Context, run model.NewRun) (model.Run, error)
 	// Acquire is CE: epoch+1, owner, state running. It fails with ErrOwned while
 	// the owner's lock is held, unless takeOver; with ErrConflict for a
-	// completed run. changeID makes it idempotent.
+	// completed run. changeID makes it idempotent. A cancel intent that
+	// the former owner did not hear is the heir's to act on.
 	Acquire(ctx context.Context, runID, hostID, changeID string, takeOver bool) (model.Run, error)
 	// Apply commits changes of a run at an epoch, and gives the run's seq.
 	Apply(ctx context.Context, runID string, epoch int64, changes []model.Change) (int64, error)
