@@ -85,6 +85,7 @@ func (r *Registry) judge(ctx context.Context, c model.Component) (model.Componen
 		return c, diag.Errorf(diag.Invalid, "the config of %s '%s' is too large: %d bytes, at most %d",
 			noun(c.Type), c.Name, len(c.Config), maxConfig)
 	}
+	r = r.once()
 	f, err := r.GetFlavor(ctx, c.Type, c.Flavor)
 	if err != nil {
 		return c, err
@@ -213,6 +214,7 @@ func SecretUsers(ctx context.Context, store interface {
 // but what is needed to describe a plugin that was never described.
 func (r *Registry) Attention(ctx context.Context, components []model.Component) (map[string]string, error) {
 	out := map[string]string{}
+	r = r.once()
 	for _, c := range components {
 		f, err := r.GetFlavor(ctx, c.Type, c.Flavor)
 		if err != nil {

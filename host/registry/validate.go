@@ -23,6 +23,7 @@ func (r *Registry) Snapshot(ctx context.Context, s model.Stack) (model.StackSnap
 		return model.StackSnapshot{}, err
 	}
 	out := model.StackSnapshot{StackID: s.ID, Name: s.Name}
+	r = r.once()
 	for _, c := range components {
 		snap, err := r.snapshotOf(ctx, c)
 		if err != nil {
@@ -45,11 +46,6 @@ func (r *Registry) snapshotOf(ctx context.Context, c model.Component) (model.Com
 	return model.ComponentSnapshot{Component: c, Plugin: p.Name, PluginVersion: p.Version, PluginDigest: p.Digest}, nil
 }
 
-// ComponentSnapshot is a component as a run would be made with it.
-func (r *Registry) ComponentSnapshot(ctx context.Context, c model.Component) (model.ComponentSnapshot, error) {
-	return r.snapshotOf(ctx, c)
-}
-
 // ValidateStack says of each component of a stack whether a run could use it:
 // flavor, config and secrets, then what the plugin says when it is opened; with
 // check, what its backend says.
@@ -58,6 +54,7 @@ func (r *Registry) ValidateStack(ctx context.Context, s model.Stack, check bool)
 	if err != nil {
 		return nil, err
 	}
+	r = r.once()
 	reports := make([]model.ComponentReport, len(components))
 	probe := model.StackSnapshot{StackID: s.ID, Name: s.Name}
 	var probed []int
