@@ -159,7 +159,7 @@ func (p *page) provenance(v runDetailView) {
 			commit += ", with changes not committed"
 		}
 		p.fields(field{"Commit", commit}, field{"Branch", x.GitBranch}, field{"User", joinNonEmpty("@", x.User, x.Host)},
-			field{"Command", shellText(x.CommandLine)}, field{"Versions", mapText(x.Versions)})
+			field{"Command", shellText(x.CommandLine)}, field{"Versions", strings.ReplaceAll(mapText(x.Versions), ", ", "\n")})
 	}
 	if x := v.Recipe; x != nil {
 		p.fields(field{"Folder", x.WorkingDir}, field{"Go package", x.GoPackage}, field{"Code", digestText(x.CodeDigest)},

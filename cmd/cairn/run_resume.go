@@ -65,7 +65,7 @@ program is not what it was).`,
 			// The program has a host of its own; this one holds nothing while it
 			// runs.
 			c.close()
-			c.note("Going on with run %s: %s", v.Name, shellText(p.typed()))
+			c.note("Starting the program of run %s again: %s", v.Name, shellText(p.typed()))
 			return c.runProgram(cmd.Context(), p)
 		},
 	}
