@@ -16,12 +16,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"cairn": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
-	})
-}
-
 func build(pkg, to string) error {
 	cmd := exec.Command("go", "build", "-o", to, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -31,15 +25,14 @@ func build(pkg, to string) error {
 	return nil
 }
 
-// TestScripts runs each scenario with a home of its own, and with the local
-// plugin and the scripts' own pipeline beside cairn.
+// TestScripts runs each scenario with a home of its own, and with cairn, the
+// local plugin and the scripts' own pipeline built side by side. They are built
+// without the race detector, which multiplies the start of a process.
 func TestScripts(t *testing.T) {
-	cairn, err := exec.LookPath("cairn")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Dir(cairn)
-	err = errors.Join(
+	bin := t.TempDir()
+	cairn := filepath.Join(bin, "cairn")
+	err := errors.Join(
+		build(".", cairn),
 		build("github.com/cairn-stack/cairn/plugins/local", filepath.Join(bin, "cairn-plugin-local")),
 		build("./testdata/train", filepath.Join(bin, "train")),
 	)
@@ -61,6 +54,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_RUNTIME_DIR", runtime)
 			env.Setenv("CAIRN_BIN", cairn)
 			env.Setenv("BIN", bin)
+			env.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 			env.Setenv("TZ", "UTC")
 			return nil
 		},
