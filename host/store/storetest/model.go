@@ -179,7 +179,7 @@ func (m *machine) sealAction(rt *rapid.T) {
 }
 
 func (m *machine) apply(rt *rapid.T, epoch int64, changes []model.Change) {
-	want, next := m.predict(epoch, changes)
+	next, want := m.predict(epoch, changes)
 	seq, err := m.journal(rt).Apply(context.Background(), m.runID, epoch, changes)
 	switch {
 	case want == nil && (err != nil || seq != next.seq):
@@ -202,12 +202,12 @@ func describe(changes []model.Change) string {
 }
 
 // predict says what a journal must answer, and what it must then hold.
-func (m *machine) predict(epoch int64, changes []model.Change) (error, *mRun) {
+func (m *machine) predict(epoch int64, changes []model.Change) (*mRun, error) {
 	if epoch < m.run.epoch {
-		return model.ErrFenced, nil
+		return nil, model.ErrFenced
 	}
 	if epoch > m.run.epoch {
-		return model.ErrConflict, nil
+		return nil, model.ErrConflict
 	}
 	next := m.run.clone()
 	for _, c := range changes {
@@ -215,7 +215,7 @@ func (m *machine) predict(epoch int64, changes []model.Change) (error, *mRun) {
 			continue
 		}
 		if next.state != model.RunRunning || !next.carryOut(c.Op) {
-			return model.ErrConflict, nil
+			return nil, model.ErrConflict
 		}
 		next.known[c.ID] = true
 		next.seq++
@@ -226,7 +226,7 @@ func (m *machine) predict(epoch int64, changes []model.Change) (error, *mRun) {
 			next.known[c.ID] = true
 		}
 	}
-	return nil, next
+	return next, nil
 }
 
 // carryOut does an operation, and reports whether the state tables allow it.
