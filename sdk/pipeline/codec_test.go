@@ -35,11 +35,14 @@ type shapes struct {
 	E time.Time
 	F [2]bool
 	G string `json:"-"`
-	h int    `json:"-"`
+	h int    `json:"-"` // left out, and so no error
 }
 
 func TestValuesComeBackAsTheyWere(t *testing.T) {
 	t.Parallel()
+	if got, _ := roundTrip(t, shapes{G: "g", h: 1}); got.G != "" || got.h != 0 {
+		t.Errorf("fields that are left out came back: %+v", got)
+	}
 	at := time.Date(2026, 11, 24, 1, 2, 3, 4, time.UTC)
 	s := shapes{A: map[int]string{-1: "ü\u2028<&>"}, B: []struct{ X, Y float64 }{{math.MaxFloat64, 5e-324}}, C: &shapes{B: nil}, D: map[string]any{"k": "v"}, E: at}
 	if got, _ := roundTrip(t, s); !reflect.DeepEqual(got, s) {

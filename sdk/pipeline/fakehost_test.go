@@ -86,7 +86,6 @@ type fakeStep struct {
 	handed   bool
 	result   *artifact.Result
 	stopped  bool
-	maxBusy  int
 }
 
 func fakeHost() error {

@@ -123,7 +123,7 @@ func TestTraceErrors(t *testing.T) {
 		{"artifact name", func(b *B) { loadStep.Do(b, Lit("a"), Artifact("A")) }, []string{`artifact name "A" of step 'load'`}},
 		{"retries", func(b *B) { loadStep.Do(b, Lit("a"), Retries(-1)) }, []string{"-1 retries"}},
 		{"timeout", func(b *B) { loadStep.Do(b, Lit("a"), Timeout(-time.Second)) }, []string{"timeout of -1s"}},
-		{"not exported", func(b *B) { Fn0("h", func(context.Context) (hidden, error) { return hidden{}, nil }).Do(b) }, []string{"the result of step 'h' cannot be stored", "field w of pipeline.hidden", "not exported"}},
+		{"not exported", func(b *B) { Fn0("h", func(context.Context) (hidden, error) { return hidden{w: nil}, nil }).Do(b) }, []string{"the result of step 'h' cannot be stored", "field w of pipeline.hidden", "not exported"}},
 		{"channel", func(b *B) { Fn0("c", func(context.Context) (withChannel, error) { return withChannel{}, nil }).Do(b) }, []string{"withChannel.Inner.Events is a chan int, which has no stored form"}},
 		{"function", func(b *B) { Fn0("c", func(context.Context) (func(), error) { return nil, nil }).Do(b) }, []string{"is a func(), which has no stored form"}},
 		{"interface", func(b *B) { Fn0("c", func(context.Context) (error, error) { return nil, nil }).Do(b) }, []string{"is the interface error"}},
