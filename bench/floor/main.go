@@ -131,7 +131,9 @@ func launch() (*goplugin.Client, *grpc.ClientConn, error) {
 	return c, conn.(*grpc.ClientConn), nil
 }
 
-type floorPlugin struct{ goplugin.NetRPCUnsupportedPlugin }
+type floorPlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
 
 func (*floorPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
 	s.RegisterService(&serviceDesc, &server{})
