@@ -137,7 +137,7 @@ func (p *place) checkFinished(t *testing.T) {
 	if r := p.run("cairn", nil, "artifact", "verify"); r.Code != 0 {
 		t.Errorf("artifact verify: %v", r)
 	}
-	if got := p.cairn("artifact", "get", "c.value:latest", "--to", "-"); strings.TrimSpace(got) != "3" {
+	if got := p.cairn("artifact", "get", "c.output:latest", "--to", "-"); strings.TrimSpace(got) != "3" {
 		t.Errorf("the last step's value is %q, want 3", got)
 	}
 	p.checkClean(t)
