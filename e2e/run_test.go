@@ -119,9 +119,8 @@ func TestKilledAndResumed(t *testing.T) {
 				t.Errorf("the program ended well:\n%s", s.output())
 			}
 			eventually(t, 2*time.Second, "clean", func() bool { return len(p.processes()) == 0 })
-			if got := p.state(); got != "interrupted" {
-				t.Errorf("the run is %s, want interrupted", got)
-			}
+			// The first thread of a dying process is gone before its locks are.
+			eventually(t, 2*time.Second, "interrupted", func() bool { return p.state() == "interrupted" })
 			p.release()
 			p.resume()
 			if p.count("start:a") != 1 || p.count("start:b") != 2 || p.count("start:c") != 1 {
@@ -291,7 +290,7 @@ func TestCorruptArtifactIsFound(t *testing.T) {
 	if r := p.run("cairn", nil, "artifact", "verify"); r.Code != 7 && r.Code != 8 || !strings.Contains(r.Stdout+r.Stderr, "corrupt") {
 		t.Errorf("verify: %v", r)
 	}
-	if r := p.run("cairn", nil, "artifact", "get", "c.output:latest", "--to", filepath.Join(p.dir, "got")); r.Code != 7 {
+	if r := p.run("cairn", nil, "artifact", "get", "c.output:latest", "--to", filepath.Join(p.dir, "got")); r.Code != 7 && r.Code != 8 {
 		t.Errorf("get: %v", r)
 	}
 	if _, err := os.Stat(filepath.Join(p.dir, "got")); err == nil {
