@@ -106,8 +106,9 @@ func newEnv() (*env, error) {
 			return nil, fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}
 	}
-	e.vars = append(os.Environ(), "CAIRN_BIN="+e.bin("cairn"), "XDG_RUNTIME_DIR="+dir)
-	return e, nil
+	runtime := filepath.Join(dir, "run")
+	e.vars = append(os.Environ(), "CAIRN_BIN="+e.bin("cairn"), "XDG_RUNTIME_DIR="+runtime)
+	return e, os.Mkdir(runtime, 0o700)
 }
 
 func (e *env) close() { os.RemoveAll(e.dir) }

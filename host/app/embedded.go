@@ -73,6 +73,9 @@ func runEmbedded(args []string, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := h.guarded(ctx); err != nil {
+		return errors.Join(err, h.Close())
+	}
 	server, err := h.listen(ctx)
 	if err != nil {
 		return errors.Join(err, h.Close())
@@ -104,25 +107,37 @@ func runEmbedded(args []string, stdin io.Reader, stdout io.Writer) error {
 	return err
 }
 
-// listen makes this process a host, opens its socket and serves the API on it.
+// guarded opens the home and makes the runtime directory of this host, with the
+// guard that removes it however the host ends.
+func (h *Host) guarded(ctx context.Context) error {
+	h.mu.Lock()
+	_, err := h.writable(ctx)
+	h.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	m, err := h.plugins(ctx)
+	if err != nil {
+		return err
+	}
+	return m.Prepare(ctx)
+}
+
+// listen makes this process a host, opens its socket in the runtime directory
+// and serves the API on it.
 func (h *Host) listen(ctx context.Context) (*http.Server, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, err := h.writable(ctx); err != nil {
 		return nil, err
 	}
-	dir := h.runtimeDir()
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, diag.Errorf(diag.Refused, "cannot make the host's runtime directory: %w", err).
-			WithHint("set XDG_RUNTIME_DIR to a directory that you can write to")
-	}
-	h.socket = filepath.Join(dir, "host.sock")
+	h.socket = filepath.Join(h.runtimeDir(), "host.sock")
 	l, err := net.Listen("unix", h.socket)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the host's socket: %w", err), os.RemoveAll(dir))
+		return nil, fmt.Errorf("open the host's socket: %w", err)
 	}
 	if err := h.register(ctx); err != nil {
-		return nil, errors.Join(err, l.Close(), os.RemoveAll(dir))
+		return nil, errors.Join(err, l.Close())
 	}
 	server := &http.Server{Handler: api.Handler(h), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
@@ -133,16 +148,11 @@ func (h *Host) listen(ctx context.Context) (*http.Server, error) {
 	return server, nil
 }
 
-// openAhead starts guard and plugins of the stack that the program will most
+// openAhead starts the plugins of the stack that the program will most
 // likely ask for, while it still traces its pipeline: the process inherited its
 // directory and environment. A wrong guess costs a plugin process; what is wrong
 // with the stack is told when it is asked for.
 func (h *Host) openAhead(ctx context.Context) {
-	m, err := h.plugins(ctx)
-	if err != nil {
-		return
-	}
-	m.Warm()
 	go func() {
 		h.mu.Lock()
 		o, err := h.writable(ctx)

@@ -222,7 +222,8 @@ func (m *machine) publish(a *attempt, op model.PublishStep, now time.Time) {
 // failure is why an attempt ended badly.
 type failure struct {
 	message, hint, trace string
-	permanent, timedOut  bool
+	// cancelled: the attempt's context was ended in the program.
+	permanent, timedOut, cancelled bool
 }
 
 // fail ends a live attempt as failed or timed out; the step is tried again where

@@ -77,9 +77,14 @@ func (r *run) offerTaken(a *attempt, o *offer, f *failure) {
 	case a.state.Final() || r.ctx.Err() != nil:
 		// Fenced meanwhile, or the host ends and a resume looks again.
 		o.release()
+	case f != nil && f.cancelled && a.stopBy.IsZero():
+		// The program gave up without being told to: its host was gone.
+		o.release()
+		r.m.lose(a, "the program stopped it when it lost its host", now)
+		r.m.settle(now)
 	case f != nil:
 		o.release()
-		if a.timedOut && !f.timedOut {
+		if a.timedOut || f.timedOut {
 			f.message, f.timedOut = fmt.Sprintf("timed out after %s: %s", a.step.node.Step.Timeout, f.message), true
 		}
 		r.m.fail(a, *f, now)
@@ -203,7 +208,7 @@ func userFailure(f *artifact.Failure) *failure {
 	}
 	return &failure{
 		message: message, trace: clip(strings.ToValidUTF8(f.Trace, "?"), 64<<10), permanent: f.Permanent,
-		timedOut: f.Kind == artifact.FailureTimeout,
+		timedOut: f.Kind == artifact.FailureTimeout, cancelled: f.Kind == artifact.FailureCancelled,
 	}
 }
 

@@ -136,6 +136,13 @@ func (m *Manager) Warm() {
 	}
 }
 
+// Prepare makes the runtime directory, with a guard that removes it, and waits
+// until both are there.
+func (m *Manager) Prepare(ctx context.Context) error {
+	_, err := m.waitGuard(ctx)
+	return err
+}
+
 // startGuard is called with the lock held.
 func (m *Manager) startGuard() *guardStart {
 	if m.guard != nil {
@@ -145,8 +152,9 @@ func (m *Manager) startGuard() *guardStart {
 	m.guard = g
 	go func() {
 		defer close(g.ready)
-		if g.err = os.MkdirAll(m.o.RuntimeDir, 0o700); g.err == nil {
-			g.guard, g.err = guard.Start(m.o.Executable, m.o.RuntimeDir)
+		// The guard comes first: a host that is killed in between leaves nothing.
+		if g.guard, g.err = guard.Start(m.o.Executable, m.o.RuntimeDir); g.err == nil {
+			g.err = os.MkdirAll(m.o.RuntimeDir, 0o700)
 		}
 	}()
 	return g
