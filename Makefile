@@ -27,6 +27,14 @@ build: ## Build bin/cairn and the plugins that ship with it
 	  echo "$(GO) build -o bin/cairn-plugin-$$n ./plugins/$$n"; \
 	  $(GO) build -trimpath -ldflags '-s -w' -o bin/cairn-plugin-$$n ./plugins/$$n || exit 1; done
 
+.PHONY: quickstart
+quickstart: build ## Build cairn and run a real pipeline on the default stack
+	CAIRN_BIN=$(CURDIR)/bin/cairn $(GO) run ./examples/quickstart
+
+.PHONY: bench
+bench: ## Ratios against a floor that is measured in the same run
+	$(GO) run ./bench
+
 .PHONY: test
 test: ## Run every test, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 8m ./...

@@ -33,7 +33,7 @@ var ours = map[string][]string{
 	"host/pluginhost":       {"host/model", "host/pluginhost/...", "sdk/wire", "sdk/wire/launch", "sdk/config", "sdk/diag"},
 	"host/pluginhost/guard": {},
 	"host/engine/...":       {"host/model", "host/engine/...", "sdk/artifact", "sdk/diag", "internal/fault"},
-	"host/api":              {"host/model", "proto/...", "sdk/diag", "sdk/config", "sdk/artifact"},
+	"host/api":              {"host/model", "proto/...", "sdk/diag", "sdk/config", "sdk/artifact", "internal/fault"},
 	"host/app":              {"host/...", "proto/...", "sdk/...", "internal/fault"},
 	"plugins/...":           {"sdk/plugin", "sdk/diag", "sdk/config", "sdk/artifact"},
 	"cmd/cairn":             {"host/app", "host/api", "host/pluginhost/guard", "proto/...", "sdk/diag", "sdk/config"},
@@ -48,7 +48,7 @@ var fenced = map[string][]string{
 	"modernc.org/sqlite":             {"host/store/...", "bench/..."},
 	"github.com/spf13/cobra":         {"cmd/cairn"},
 	"filippo.io/age":                 {"host/secrets"},
-	"testing":                        {},
+	"testing":                        {"host/store/storetest"},
 }
 
 type pkg struct {
