@@ -29,7 +29,7 @@ var ours = map[string][]string{
 	"host/home":             {"host/model", "sdk/diag", "internal/fault"},
 	"host/store/...":        {"host/model", "host/store/...", "sdk/diag", "internal/fault"},
 	"host/registry":         {"host/model", "sdk/config", "sdk/diag"},
-	"host/secrets":          {"host/model", "sdk/diag"},
+	"host/secrets":          {"host/model", "sdk/diag", "internal/fault"},
 	"host/pluginhost":       {"host/model", "host/pluginhost/...", "sdk/wire", "sdk/wire/launch", "sdk/config", "sdk/diag"},
 	"host/pluginhost/guard": {},
 	"host/engine/...":       {"host/model", "host/engine/...", "sdk/artifact", "sdk/diag", "internal/fault"},
@@ -38,6 +38,8 @@ var ours = map[string][]string{
 	"plugins/...":           {"sdk/plugin", "sdk/diag", "sdk/config", "sdk/artifact"},
 	"cmd/cairn":             {"host/app", "host/api", "host/pluginhost/guard", "proto/...", "sdk/diag", "sdk/config"},
 	"examples/...":          {"sdk/pipeline", "sdk/plugin"},
+	"e2e":                   {},
+	"e2e/program":           {"sdk/pipeline"},
 	"bench/...":             {"sdk/pipeline", "host/...", "sdk/...", "proto/..."},
 }
 
