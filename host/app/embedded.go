@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -96,9 +97,10 @@ func runEmbedded(args []string, stdin io.Reader, stdout io.Writer) error {
 		h.openAhead(ctx)
 		<-ctx.Done()
 	}
-	h.letGo()
+	left := h.letGo()
 	if t != nil {
 		t.wait(shutdown / 2)
+		t.say(h.farewell(left))
 	}
 	_ = server.Close()
 	if cerr := h.Close(); cerr != nil {
@@ -180,18 +182,48 @@ func (h *Host) openAhead(ctx context.Context) {
 
 // letGo ends the engine's work on every run after the program is gone: results
 // that stand are adopted, other attempts are lost, and the runs can be resumed.
-func (h *Host) letGo() {
+// It gives the ids of the runs.
+func (h *Host) letGo() []string {
 	h.mu.Lock()
 	eng := h.engine
 	h.mu.Unlock()
 	if eng == nil {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
 	defer cancel()
-	for _, id := range eng.Active() {
+	ids := eng.Active()
+	for _, id := range ids {
 		if err := eng.Interrupt(ctx, id); err != nil {
 			h.log.Warn("a run was let go of uncleanly", "run", id, "error", err)
 		}
 	}
+	return ids
+}
+
+// farewell says, of runs that were let go of, which steps were lost and how to
+// go on: the program cannot say it any more.
+func (h *Host) farewell(ids []string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+	defer cancel()
+	var b strings.Builder
+	for _, id := range ids {
+		rec, err := h.writing.store.LoadRun(ctx, id)
+		if err != nil || rec.Run.State.Final() {
+			continue
+		}
+		var lost []string
+		for _, s := range rec.Steps {
+			if s.State == model.StepRunning {
+				lost = append(lost, "'"+s.Name+"'")
+			}
+		}
+		during := ""
+		if len(lost) > 0 {
+			during = " during step " + strings.Join(lost, ", ")
+		}
+		fmt.Fprintf(&b, "error: the program ended%s; run %s is interrupted\nhint: go on with: cairn run resume %s\n",
+			during, rec.Run.Name, rec.Run.Name)
+	}
+	return b.String()
 }

@@ -25,6 +25,9 @@ type tee struct {
 	streams sync.WaitGroup
 	done    chan struct{}
 
+	// terminal is the program's real standard error.
+	terminal *os.File
+
 	mu    sync.Mutex
 	early []byte
 	log   *os.File
@@ -36,6 +39,9 @@ func newTee(h *Host) *tee {
 	h.onRun(func(runID string) { t.begin(h.home.RunLog(runID)) })
 	for from, to := range map[uintptr]uintptr{teeOutFrom: teeOutTo, teeErrFrom: teeErrTo} {
 		in, out := os.NewFile(from, "program"), os.NewFile(to, "terminal")
+		if to == teeErrTo {
+			t.terminal = out
+		}
 		t.streams.Go(func() { t.copy(in, out) })
 	}
 	go func() {
@@ -103,5 +109,12 @@ func (t *tee) wait(atMost time.Duration) {
 	if t.log != nil {
 		_ = t.log.Close()
 		t.log = nil
+	}
+}
+
+// say writes to the terminal what the program cannot say any more.
+func (t *tee) say(text string) {
+	if text != "" {
+		_, _ = t.terminal.WriteString(text)
 	}
 }
