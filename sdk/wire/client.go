@@ -153,7 +153,7 @@ func (c *Client) Configure(ctx context.Context, r ConfigureRequest) (Configured,
 		Features:    res.GetFeatures(),
 		Facts:       res.GetFacts(),
 	}
-	if err := checkList("the instance", "feature", out.Features, featurePattern); err != nil {
+	if err := checkList("the instance", "feature", out.Features, validName); err != nil {
 		return Configured{}, broken("Configure", "%v", err)
 	}
 	if len(out.Facts) > MaxFacts {

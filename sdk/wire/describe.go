@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 
 	commonv1 "github.com/cairn-stack/cairn/proto/cairn/plugin/common/v1"
@@ -15,12 +14,6 @@ const (
 	maxList    = 200
 	maxSummary = 500
 	maxVersion = 100
-)
-
-var (
-	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,62}$`)
-	featurePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,62}$`)
-	envPattern     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}\*?$`)
 )
 
 // Channel is a way to reach a plugin.
@@ -94,7 +87,7 @@ func DescriptionFromProto(p *commonv1.DescribeResponse) (Description, error) {
 		Version: clean(p.GetVersion(), maxVersion),
 		SDK:     clean(p.GetSdk(), maxVersion),
 	}
-	if !namePattern.MatchString(d.Name) {
+	if !validName(d.Name) {
 		return Description{}, fmt.Errorf("the plugin's name %q is not a name", clean(d.Name, 80))
 	}
 	for _, c := range p.GetChannels() {
@@ -130,7 +123,7 @@ func flavorFromProto(p *commonv1.Flavor) (Flavor, error) {
 		ConfigSchema: p.GetConfigSchema(), Features: p.GetFeatures(), Env: p.GetEnv(),
 		Summary: clean(p.GetSummary(), maxSummary), MachineBound: p.GetMachineBound(),
 	}
-	if !namePattern.MatchString(f.Type) || !namePattern.MatchString(f.Name) {
+	if !validName(f.Type) || !validName(f.Name) {
 		return f, fmt.Errorf("a flavor is called %q of type %q; both have to be names", clean(f.Name, 80), clean(f.Type, 80))
 	}
 	who := fmt.Sprintf("the %s flavor %q", f.Type, f.Name)
@@ -149,21 +142,21 @@ func flavorFromProto(p *commonv1.Flavor) (Flavor, error) {
 		}
 		f.Majors = append(f.Majors, int(m))
 	}
-	if err := checkList(who, "feature", f.Features, featurePattern); err != nil {
+	if err := checkList(who, "feature", f.Features, validName); err != nil {
 		return f, err
 	}
-	if err := checkList(who, "environment variable", f.Env, envPattern); err != nil {
+	if err := checkList(who, "environment variable", f.Env, validEnv); err != nil {
 		return f, err
 	}
 	return f, nil
 }
 
-func checkList(who, what string, list []string, pattern *regexp.Regexp) error {
+func checkList(who, what string, list []string, valid func(string) bool) error {
 	if len(list) > maxList {
 		return fmt.Errorf("%s names %d of what is a %s; at most %d are possible", who, len(list), what, maxList)
 	}
 	for _, s := range list {
-		if !pattern.MatchString(s) {
+		if !valid(s) {
 			return fmt.Errorf("%s names %q, which is not a possible %s", who, clean(s, 80), what)
 		}
 	}

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"regexp"
-	"strings"
 	"time"
 
 	artifactstorev1 "github.com/cairn-stack/cairn/proto/cairn/plugin/artifactstore/v1"
@@ -67,28 +65,6 @@ type Progress struct {
 	Unit    string
 	Message string
 }
-
-var (
-	keyPattern    = regexp.MustCompile(`^[A-Za-z0-9._=-]+(/[A-Za-z0-9._=-]+)*$`)
-	digestPattern = regexp.MustCompile(`^sha256t:[0-9a-f]{64}$`)
-)
-
-// ValidKey reports whether key can name an object: segments of
-// [A-Za-z0-9._=-]+ joined by "/", at most MaxKey bytes, none "." or "..".
-func ValidKey(key string) bool {
-	if len(key) > MaxKey || !keyPattern.MatchString(key) {
-		return false
-	}
-	for segment := range strings.SplitSeq(key, "/") {
-		if segment == "." || segment == ".." {
-			return false
-		}
-	}
-	return true
-}
-
-// ValidDigest reports whether s is a digest as cairn writes it.
-func ValidDigest(s string) bool { return digestPattern.MatchString(s) }
 
 // TransferToProto converts a transfer; an empty one is a copy.
 func TransferToProto(t Transfer) artifactstorev1.Transfer {
