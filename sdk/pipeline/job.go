@@ -32,7 +32,9 @@ const maxMessage = 16 << 10
 type secretAsker func(ctx context.Context, job *apiv1.Job, name string) (map[string]string, error)
 
 // execute runs one attempt and leaves its result in its directory. An error
-// means that there is no result; a step that fails has one.
+// means that there is no result; a step that fails has one, save where it was
+// cancelled because the host is gone: nobody asked for its end, so the attempt is
+// lost, and a resumed run makes the next one.
 func (t *traced) execute(ctx context.Context, job *apiv1.Job, ask secretAsker) (*artifact.Result, error) {
 	r := &artifact.Result{
 		Format: artifact.ResultFormat, Run: job.GetRun(), Step: job.GetStep(),
@@ -62,6 +64,9 @@ func (t *traced) execute(ctx context.Context, job *apiv1.Job, ask secretAsker) (
 	r.EndedUS = artifact.MicrosOf(time.Now())
 	// A log that cannot be written is told by the host, which reads it.
 	_ = log.close()
+	if r.Failure != nil && r.Failure.Kind == artifact.FailureCancelled && !errors.Is(context.Cause(ctx), errStopped) {
+		return r, nil
+	}
 	return r, writeResult(job.GetDir(), r)
 }
 
