@@ -23,6 +23,7 @@ import (
 var (
 	errTimedOut = errors.New("the step took longer than its timeout")
 	errStopped  = errors.New("the step was cancelled")
+	errLostHost = errors.New("the host is gone")
 )
 
 // maxMessage bounds the text of an error in a result.

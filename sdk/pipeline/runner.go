@@ -414,7 +414,7 @@ func (r *runner) stopAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, j := range r.jobs {
-		j.stop(errStopped)
+		j.stop(errLostHost)
 	}
 }
 
