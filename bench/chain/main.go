@@ -10,7 +10,7 @@ import (
 
 // Params of the chain.
 type Params struct {
-	Steps int `json:"steps" default:"2" minimum:"1" description:"how many steps"`
+	Steps int `default:"2" min:"1" doc:"how many steps"`
 }
 
 var (

@@ -16,9 +16,9 @@ import (
 // Params choose what step b does.
 type Params struct {
 	// B is what step b does beside its work.
-	B string `json:"b" default:"nothing" description:"nothing, wait, fail, permanent, panic, exit, goroutine, chan, big or timeout"`
+	B string `default:"nothing" doc:"nothing, wait, fail, permanent, panic, exit, goroutine, chan, big or timeout"`
 	// Retries of step b.
-	Retries int `json:"retries" default:"0" description:"retries of step b"`
+	Retries int `default:"0" doc:"retries of step b"`
 }
 
 // note writes a line to the ledger; one write, so that lines stay whole.
