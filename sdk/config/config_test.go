@@ -200,6 +200,89 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestValidateBySchemasThatAreNotOurs(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		schema, cfg string
+		want        []string
+	}{
+		"alternatives": {`"properties":{"a":{"oneOf":[{"type":"string"},{"type":"integer"}]}}`, `{"a":true}`,
+			[]string{"a: does not pass 'oneOf' of its schema"}},
+		"an alternative":                    {`"properties":{"a":{"oneOf":[{"type":"string"},{"type":"integer"}]}}`, `{"a":1}`, nil},
+		"a reference for what is not known": {`"properties":{"a":{"oneOf":[{"format":"x","minLength":99},{"type":"integer"}]}}`, `{"a":"{{b.c}}"}`, nil},
+		"a definition, nested": {`"$defs":{"port":{"exclusiveMinimum":1}},"properties":{"a":{"properties":{"port":{"$ref":"#/$defs/port"}}}}`,
+			`{"a":{"port":1}}`, []string{"a.port: does not pass 'exclusiveMinimum' of its schema"}},
+		"a definition of an object": {`"$defs":{"x":{"properties":{"n":{"const":2}}}},"properties":{"a":{"$ref":"#/$defs/x"}}`,
+			`{"a":{"n":3}}`, []string{"a.n: does not pass 'const' of its schema"}},
+		"our words for our keywords beside others": {`"anyOf":[{"required":["a"]},{"required":["b"]}],"properties":{"a":{"type":"integer"}},"additionalProperties":false`,
+			`{"a":"x","c":1}`, []string{"a: has to be an integer, not a string", "c: no attribute 'c'; did you mean 'a'?"}},
+		"conditions of the whole": {`"anyOf":[{"required":["a"]},{"required":["b"]}]`, `{}`, []string{"does not pass 'anyOf' of its schema"}},
+		"several types":           {`"properties":{"a":{"type":["integer","null"]}}`, `{"a":"x"}`, []string{"a: does not pass 'type' of its schema"}},
+		"null among types":        {`"properties":{"a":{"type":["integer","null"]}}`, `{"a":null}`, nil},
+		"names by pattern":        {`"patternProperties":{"^x":{"type":"integer"}},"additionalProperties":false`, `{"x1":1}`, nil},
+		"no name by pattern":      {`"patternProperties":{"^x":{"type":"integer"}},"additionalProperties":false`, `{"y":1}`, []string{"does not pass 'additionalProperties' of its schema"}},
+		"enum of objects":         {`"properties":{"a":{"enum":[{"b":1}]}}`, `{"a":{"b":1}}`, nil},
+		"enum of null and numbers": {`"properties":{"a":{"enum":[null,1]},"b":{"enum":[null,1]},"c":{"enum":[null,1]}}`, `{"a":null,"b":1.0,"c":{}}`,
+			[]string{"c: has to be one of null, 1, not 'an object'"}},
+		"length of a list of values": {`"additionalProperties":{"type":"array","minItems":1}`, `{"a":[]}`, []string{"a: has to have at least 1 entries, not 0"}},
+		"forms": {`"properties":{"u":{"format":"uri"},"h":{"format":"hostname"},"d":{"format":"date-time"},"i":{"format":"ipv4"},"m":{"format":"email"},"z":{"format":"unheard-of"}}`,
+			`{"u":"x","h":"-x","d":"now","i":"::1","m":"A <a@b.c>","z":"x"}`, []string{
+				`d: is not a valid date-time: "now"`, `h: is not a valid hostname: "-x"`, `i: is not a valid ipv4: "::1"`,
+				`m: is not a valid email: "A <a@b.c>"`, `u: is not a valid uri: "x"`}},
+		"forms that fit": {`"properties":{"u":{"format":"uri"},"h":{"format":"hostname"},"d":{"format":"date-time"},"i":{"format":"ipv4"},"m":{"format":"email"}}`,
+			`{"u":"s3://b/k","h":"a.Example.org","d":"2026-01-02T03:04:05Z","i":"10.0.0.1","m":"a@b.c"}`, nil},
+		"a number beyond reason": {`"properties":{"a":{"type":"number","maximum":1}}`, `{"a":1e99999999}`, []string{"a: is out of range"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := config.Parse(json.RawMessage(`{"type":"object",` + tt.schema + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, d := range s.Validate(json.RawMessage(tt.cfg)) {
+				got = append(got, d.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestCheckRefusesSchemasThatAreWrong(t *testing.T) {
+	t.Parallel()
+	for _, schema := range []string{
+		`"properties":{"a":{"type":"text"}}`, `"properties":{"a":{"minLength":-1}}`, `"properties":{"a":{"maxItems":1.5}}`,
+		`"properties":{"a":{"pattern":"("}}`, `"properties":{"a":{"items":{"pattern":"("}}}`, `"additionalProperties":{"pattern":"("}`,
+		`"properties":{"a":{"$ref":"#/$defs/none"}}`, `"patternProperties":{"(":{}}`, `"oneOf":3`,
+	} {
+		s, err := config.Parse(json.RawMessage(`{"type":"object",` + schema + `}`))
+		if err == nil {
+			err = s.Check()
+		}
+		if err == nil {
+			t.Errorf("%s passes", schema)
+		}
+	}
+}
+
+func TestReferences(t *testing.T) {
+	t.Parallel()
+	tests := map[string]bool{
+		"{{aws.key}}": true, "{{a-b_1.A.b-c_d}}": true, "{{a._}}": true, "{{" + strings.Repeat("a", 63) + ".k}}": true,
+		"": false, "{{}}": false, "{{aws}}": false, "{{.key}}": false, "{{aws.}}": false, "{{Aws.key}}": false, "{{-a.key}}": false,
+		"{{a..key}}": false, "{{a.-key}}": false, "{{a.k y}}": false, "x{{a.b}}": false, "{{a.b}}x": false, "{{a.b": false, "{{a.b}}\n": false,
+		"{{" + strings.Repeat("a", 64) + ".k}}": false, "{{a." + strings.Repeat("k", 129) + "}}": false,
+	}
+	for text, want := range tests {
+		if _, got := config.ParseReference(text); got != want {
+			t.Errorf("ParseReference(%q) = %v", text, got)
+		}
+	}
+}
+
 func TestSchemaOfAPluginCannotReadFiles(t *testing.T) {
 	t.Parallel()
 	s, err := config.Parse(json.RawMessage(`{"type":"object","properties":{"a":{"$ref":"file:///etc/passwd"}}}`))

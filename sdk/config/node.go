@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 )
 
 const draft = "https://json-schema.org/draft/2020-12/schema"
@@ -34,6 +35,12 @@ type node struct {
 	Properties properties `json:"properties,omitempty"`
 	Required   []string   `json:"required,omitempty"`
 	Additional *extra     `json:"additionalProperties,omitempty"`
+
+	// Set when the schema is compiled: what Pattern says, and whether the node
+	// has keywords that change what those above mean, so that only the library
+	// can judge its values.
+	pattern *regexp.Regexp
+	foreign bool
 }
 
 // typeName is the type of a value. Of several, the first that is not null.

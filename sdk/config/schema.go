@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/cairn-stack/cairn/sdk/diag"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // Schema is a JSON Schema of a configuration. Reading one is cheap: it is
@@ -18,9 +17,9 @@ type Schema struct {
 	raw  json.RawMessage
 	root *node
 
-	compile  sync.Once
-	compiled *jsonschema.Schema
-	err      error
+	once sync.Once
+	rest *rest
+	err  error
 }
 
 // Parse reads a JSON Schema of an object. It comes from a plugin, so it is
@@ -38,48 +37,6 @@ func Parse(raw json.RawMessage) (*Schema, error) {
 
 // JSON is the schema as it was read.
 func (s *Schema) JSON() json.RawMessage { return bytes.Clone(s.raw) }
-
-// validator compiles the schema once.
-func (s *Schema) validator() (*jsonschema.Schema, error) {
-	s.compile.Do(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				s.err = fmt.Errorf("compile config schema: %v", p)
-			}
-		}()
-		s.compiled, s.err = compile(s.raw)
-	})
-	return s.compiled, s.err
-}
-
-func compile(raw json.RawMessage) (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-	if err != nil {
-		return nil, fmt.Errorf("compile config schema: %w", err)
-	}
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft2020)
-	c.UseLoader(noLoader{})
-	c.AssertFormat()
-	c.RegisterFormat(&jsonschema.Format{Name: FormatPath, Validate: checkPath})
-	c.RegisterFormat(&jsonschema.Format{Name: FormatDuration, Validate: checkDuration})
-	const url = "cairn:config"
-	if err := c.AddResource(url, doc); err != nil {
-		return nil, fmt.Errorf("compile config schema: %w", err)
-	}
-	compiled, err := c.Compile(url)
-	if err != nil {
-		return nil, fmt.Errorf("compile config schema: %w", err)
-	}
-	return compiled, nil
-}
-
-// noLoader keeps a schema to itself.
-type noLoader struct{}
-
-func (noLoader) Load(url string) (any, error) {
-	return nil, fmt.Errorf("a config schema may not refer to %s", url)
-}
 
 // Decode puts a configuration, validated and with its references resolved, into
 // the struct that the schema was made from.
@@ -169,7 +126,7 @@ func decodeNumber(raw json.RawMessage) (any, error) {
 // Check refuses a schema that cannot be compiled, or whose own defaults or
 // examples do not pass it. It is not quick.
 func (s *Schema) Check() error {
-	if _, err := s.validator(); err != nil {
+	if err := s.compile(); err != nil {
 		return err
 	}
 	return s.root.selfCheck("")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +13,6 @@ import (
 var (
 	secretType   = reflect.TypeFor[Secret]()
 	durationType = reflect.TypeFor[Duration]()
-	namePattern  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 )
 
 // The tags that say something of an attribute.
@@ -81,8 +79,8 @@ func (n *node) addField(f reflect.StructField, name string, above []reflect.Type
 	if name == "" {
 		return fmt.Errorf("the json tag with the attribute's name is missing; %q would fit", snake(f.Name))
 	}
-	if !namePattern.MatchString(name) {
-		return fmt.Errorf("the attribute's name %q does not match %s", name, namePattern)
+	if len(name) > 63 || !spelled(name, "", "_") || name[0] <= '9' {
+		return fmt.Errorf("the attribute's name %q does not match ^[a-z][a-z0-9_]{0,62}$", name)
 	}
 	if n.property(name) != nil {
 		return fmt.Errorf("two attributes are called %q", name)

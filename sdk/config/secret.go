@@ -3,8 +3,8 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"sort"
+	"strings"
 
 	"github.com/cairn-stack/cairn/sdk/diag"
 )
@@ -22,15 +22,34 @@ type Reference struct {
 // String is the reference without braces, as it travels beside a configuration.
 func (r Reference) String() string { return r.Secret + "." + r.Key }
 
-var referencePattern = regexp.MustCompile(`^\{\{([a-z0-9][a-z0-9_-]{0,62})\.([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})\}\}$`)
-
 // ParseReference reads a whole value, and reports whether it is a reference.
 func ParseReference(s string) (Reference, bool) {
-	m := referencePattern.FindStringSubmatch(s)
-	if m == nil {
+	inner, opened := strings.CutPrefix(s, "{{")
+	inner, closed := strings.CutSuffix(inner, "}}")
+	secret, key, dotted := strings.Cut(inner, ".")
+	if !opened || !closed || !dotted || len(secret) > 63 || len(key) > 128 ||
+		!spelled(secret, "", "_-") || !spelled(key, capitals+"_", capitals+"_.-") {
 		return Reference{}, false
 	}
-	return Reference{Secret: m[1], Key: m[2]}, true
+	return Reference{Secret: secret, Key: key}, true
+}
+
+const capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// spelled reports whether s is lower-case letters and digits, or what else its
+// first and its other characters may be.
+func spelled(s, first, others string) bool {
+	for i := range len(s) {
+		more := others
+		if i == 0 {
+			more = first
+		}
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(more, c) < 0 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // References lists the references of a configuration, in the order of their
