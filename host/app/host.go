@@ -216,11 +216,8 @@ func (h *Host) register(ctx context.Context) error {
 	})
 }
 
-// runtimeDir is this host's own directory for what dies with it. Its path is
-// short, since it holds sockets.
-func (h *Host) runtimeDir() string {
-	return filepath.Join(h.home.RuntimeDir, h.id[len(h.id)-10:])
-}
+// runtimeDir is this host's own directory for what dies with it.
+func (h *Host) runtimeDir() string { return h.home.RuntimeDirOf(h.id) }
 
 // shutdown bounds what is done when the host ends.
 const shutdown = 2 * time.Second
@@ -262,6 +259,10 @@ func (h *Host) leave(ctx context.Context) error {
 	if h.identity != nil {
 		dead, err := h.home.Sweep()
 		errs = append(errs, err)
+		for _, id := range dead {
+			// Its guard removed it, unless that was killed too.
+			errs = append(errs, os.RemoveAll(h.home.RuntimeDirOf(id)))
+		}
 		for _, id := range append(dead, h.id) {
 			errs = append(errs, h.writing.store.DeleteHost(ctx, id))
 		}

@@ -28,6 +28,8 @@ type Engine struct {
 	watching bool
 	// starting holds one lock for each run that is being made or resumed.
 	starting map[string]*startLock
+	// swept are the staging directories that were looked through.
+	swept map[string]bool
 	wg       sync.WaitGroup
 	stop     chan struct{}
 }
@@ -60,7 +62,7 @@ func New(cfg Config) *Engine {
 		protects := os.Geteuid() != 0
 		cfg.ReadOnlyFiles = &protects
 	}
-	return &Engine{cfg: cfg, runs: map[string]*run{}, starting: map[string]*startLock{}, stop: make(chan struct{})}
+	return &Engine{cfg: cfg, runs: map[string]*run{}, starting: map[string]*startLock{}, swept: map[string]bool{}, stop: make(chan struct{})}
 }
 
 // keptPast is how many finished runs are remembered, so that a program hears how
@@ -112,6 +114,10 @@ func (e *Engine) start(r *run) error {
 	e.past = slices.DeleteFunc(e.past, func(id string) bool { return id == r.id })
 	e.runs[r.id] = r
 	e.wg.Go(r.loop)
+	if staging := r.staging(); !e.swept[staging] {
+		e.swept[staging] = true
+		r.goes(func() { e.sweep(r.ctx, staging) })
+	}
 	if !e.watching {
 		e.watching = true
 		e.wg.Go(e.watchIntents)

@@ -150,6 +150,9 @@ func (j *MemJournal) LoadRun(_ context.Context, runID string) (model.RunRecord, 
 	return r.clone().rec, nil
 }
 
+// EndedAttempts counts every host as alive.
+func (j *MemJournal) EndedAttempts(context.Context, []string) ([]string, error) { return nil, nil }
+
 func (j *MemJournal) LocateContent(_ context.Context, digest string) ([]model.Location, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

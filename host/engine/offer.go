@@ -265,7 +265,7 @@ func (o *offer) claim(ctx context.Context, res *artifact.Result) *failure {
 }
 
 func (o *offer) options() artifact.ClaimOptions {
-	return artifact.ClaimOptions{Dir: o.dir, Staging: o.staging, NoMove: !o.r.stack.ArtifactStore().Facts().Move}
+	return artifact.ClaimOptions{Dir: o.dir, Staging: o.staging, Owner: o.id, NoMove: !o.r.stack.ArtifactStore().Facts().Move}
 }
 
 func (o *offer) claimFile(ctx context.Context, path string, p *model.PublishedOutput) error {
@@ -288,7 +288,7 @@ func (o *offer) claimFile(ctx context.Context, path string, p *model.PublishedOu
 }
 
 func (o *offer) claimInline(value []byte, p *model.PublishedOutput) error {
-	c, err := artifact.ClaimBytes(value, o.staging)
+	c, err := artifact.ClaimBytes(value, o.options())
 	if err != nil {
 		return err
 	}

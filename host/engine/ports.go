@@ -21,6 +21,10 @@ type Journal interface {
 	Apply(ctx context.Context, runID string, epoch int64, changes []model.Change) (int64, error)
 	// LoadRun gives all that is known of a run.
 	LoadRun(ctx context.Context, runID string) (model.RunRecord, error)
+	// EndedAttempts gives those of the attempts that have ended, or whose run has,
+	// and whose run belongs to no living host. Ids that it does not know, it does
+	// not give.
+	EndedAttempts(ctx context.Context, ids []string) ([]string, error)
 	// LocateContent gives where a content is stored.
 	LocateContent(ctx context.Context, digest string) ([]model.Location, error)
 	// Intents gives the runs, of those that hostID owns, that somebody asked to

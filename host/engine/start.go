@@ -259,6 +259,7 @@ func (e *Engine) acquire(ctx context.Context, run model.Run, p *plan, stack Stac
 	if err := r.reload(ctx); err != nil {
 		return nil, run, err
 	}
+	r.removeLeftOvers()
 	before := r.m.sorted()
 	r.m.resume(e.cfg.Now(), r.resultStands, r.wasGiven)
 	for _, a := range before {

@@ -91,6 +91,12 @@ func (h Home) Identity() string { return filepath.Join(h.Dir, "identity") }
 // Hosts holds the locks of hosts.
 func (h Home) Hosts() string { return filepath.Join(h.Dir, "hosts") }
 
+// RuntimeDirOf is a host's own runtime directory. Its path is short, since it
+// holds sockets.
+func (h Home) RuntimeDirOf(hostID string) string {
+	return filepath.Join(h.RuntimeDir, hostID[max(0, len(hostID)-10):])
+}
+
 // schemaLock is the lock on the database's schema.
 func (h Home) schemaLock() string { return filepath.Join(h.Dir, "schema.lock") }
 

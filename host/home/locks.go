@@ -172,22 +172,51 @@ type SchemaLock struct {
 }
 
 // schemaWait is how long Exclusive waits for other hosts that are only just
-// starting or leaving.
-const schemaWait = 2 * time.Second
+// starting or leaving; migrationWait is how long LockSchema waits for one that
+// migrates.
+const (
+	schemaWait    = 2 * time.Second
+	migrationWait = 10 * time.Second
+)
 
 // LockSchema takes the schema lock shared. It waits while another process
-// migrates, until ctx ends.
+// migrates, for 10 s or until ctx ends; then it is refused with a *diag.Error
+// that names the process.
 func (h Home) LockSchema(ctx context.Context) (*SchemaLock, error) {
 	f, err := os.OpenFile(h.schemaLock(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, unusable(h.schemaLock(), err)
 	}
 	l := &SchemaLock{home: h, file: f}
-	if err := l.poll(ctx, unix.LOCK_SH); err != nil {
-		f.Close()
+	waiting, cancel := context.WithTimeout(ctx, migrationWait)
+	defer cancel()
+	if err := l.poll(waiting, unix.LOCK_SH); err != nil {
+		defer f.Close()
+		if ctx.Err() == nil && waiting.Err() != nil {
+			return nil, l.migrating()
+		}
 		return nil, fmt.Errorf("wait for the migration of %s: %w", h.DB(), err)
 	}
 	return l, nil
+}
+
+// migrating says who holds the lock alone.
+func (l *SchemaLock) migrating() error {
+	e := diag.Errorf(diag.Refused, "%s is being made or migrated by another cairn process, for more than %v", l.home.DB(), migrationWait)
+	pid, err := os.ReadFile(l.file.Name())
+	if who := strings.TrimSpace(string(pid)); err == nil && who != "" {
+		return e.WithDetail("it is the process %s", who).
+			WithHint("wait for its end, or see what it does: ps -fp %[1]s; if it hangs: kill -9 %[1]s", who)
+	}
+	return e.WithHint("wait for its end, then try again")
+}
+
+// sign leaves this process's number in the lock file, for those who wait. That
+// it cannot is no reason not to migrate.
+func (l *SchemaLock) sign() {
+	if l.file.Truncate(0) == nil {
+		_, _ = l.file.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	}
 }
 
 // Exclusive makes the lock one of this process alone, and gives the function
@@ -202,6 +231,7 @@ func (l *SchemaLock) Exclusive(ctx context.Context) (shared func() error, err er
 	defer cancel()
 	err = l.poll(waiting, unix.LOCK_EX)
 	if err == nil {
+		l.sign()
 		return func() error { return flock(l.file, unix.LOCK_SH) }, nil
 	}
 	if shErr := l.poll(ctx, unix.LOCK_SH); shErr != nil {

@@ -282,6 +282,26 @@ func (s *Store) LoadRun(ctx context.Context, runID string) (model.RunRecord, err
 	return rec, err
 }
 
+// EndedAttempts gives those of the attempts that have ended, or whose run has,
+// and whose run belongs to no living host. Ids that are not known are left out.
+func (s *Store) EndedAttempts(ctx context.Context, ids []string) ([]string, error) {
+	var ended []string
+	err := s.view(ctx, func(q querier) error {
+		for _, id := range ids {
+			owners, err := collect(ctx, q, scanText, `SELECT r.owner FROM attempt a JOIN run r ON r.id = a.run_id
+				WHERE a.id = ? AND (r.state <> 'running' OR a.state NOT IN ('reserved', 'running'))`, id)
+			if err != nil {
+				return err
+			}
+			if len(owners) == 1 && !s.opts.Alive(owners[0]) {
+				ended = append(ended, id)
+			}
+		}
+		return nil
+	})
+	return ended, err
+}
+
 func loadBlobs(ctx context.Context, q querier, runID string, rec *model.RunRecord) error {
 	into := map[string]any{"spec": &rec.Spec, "snapshot": &rec.Snapshot, "recipe": &rec.Recipe, "provenance": &rec.Provenance}
 	rows, err := q.query(ctx, `SELECT kind, data FROM run_blob WHERE run_id = ?`, runID)

@@ -33,6 +33,9 @@ type ClaimOptions struct {
 	// file system: moved files get their new names there, and copies are made
 	// there.
 	Staging string
+	// Owner is in the names of the files that are made in Staging (OwnerOf), so
+	// that those of a caller that died can be told and removed. May be empty.
+	Owner string
 	// NoMove: the store does not take files by rename. A file of the attempt is
 	// then put from where it is.
 	NoMove bool
@@ -65,6 +68,7 @@ type Claim struct {
 	original string   // the attempt's name for a held file
 	private  bool     // Path is a name of ours in staging
 	staging  string
+	owner    string
 }
 
 // ClaimFile claims the file at a path, which is relative to the attempt's
@@ -92,7 +96,7 @@ func claimFile(ctx context.Context, path string, opts ClaimOptions, mayHold bool
 		}
 	}
 	defer f.Close()
-	c, err := copyToStaging(ctx, f, opts.Staging)
+	c, err := copyToStaging(ctx, f, opts.Staging, opts.Owner)
 	if err != nil {
 		return nil, fmt.Errorf("copy output %s: %w", path, err)
 	}
@@ -123,7 +127,7 @@ func hold(ctx context.Context, f *os.File, opts ClaimOptions) (*Claim, error) {
 	if links(f) != 1 || !takeLease(f) {
 		return nil, nil
 	}
-	c := &Claim{Path: f.Name(), Transfer: TransferCopy, held: f, original: f.Name(), staging: opts.Staging}
+	c := &Claim{Path: f.Name(), Transfer: TransferCopy, held: f, original: f.Name(), staging: opts.Staging, owner: opts.Owner}
 	if !opts.NoMove {
 		if err := c.linkIntoStaging(); err != nil {
 			// Another file system, or one without links: a copy does.
@@ -147,7 +151,7 @@ func hold(ctx context.Context, f *os.File, opts ClaimOptions) (*Claim, error) {
 // linkIntoStaging gives the open file, whatever its path leads to by now, a
 // name of ours.
 func (c *Claim) linkIntoStaging() error {
-	name, err := privateName(c.staging)
+	name, err := privateName(c.staging, c.owner)
 	if err != nil {
 		return err
 	}
@@ -160,13 +164,13 @@ func (c *Claim) linkIntoStaging() error {
 
 // copyToStaging makes a private copy of an open file and hashes the copy, so
 // that whatever happens to the source, bytes and digest belong together.
-func copyToStaging(ctx context.Context, src *os.File, staging string) (*Claim, error) {
-	dst, err := createPrivate(staging)
+func copyToStaging(ctx context.Context, src *os.File, staging, owner string) (*Claim, error) {
+	dst, err := createPrivate(staging, owner)
 	if err != nil {
 		return nil, err
 	}
 	defer dst.Close()
-	c := &Claim{Path: dst.Name(), Transfer: TransferMove, private: true, staging: staging}
+	c := &Claim{Path: dst.Name(), Transfer: TransferMove, private: true, staging: staging, owner: owner}
 	if _, err = CopyFile(ctx, dst, src); err == nil {
 		c.Digest, c.Size, err = HashFile(ctx, dst)
 	}
@@ -228,7 +232,7 @@ func (c *Claim) Copy(ctx context.Context) (*Claim, error) {
 		defer f.Close()
 		src = f
 	}
-	cp, err := copyToStaging(ctx, src, c.staging)
+	cp, err := copyToStaging(ctx, src, c.staging, c.owner)
 	if err != nil {
 		return nil, fmt.Errorf("copy claim: %w", err)
 	}
@@ -281,10 +285,10 @@ func links(f *os.File) uint64 {
 }
 
 // privateName gives an unused name in dir.
-func privateName(dir string) (string, error) {
+func privateName(dir, owner string) (string, error) {
 	dir, err := absDir("staging directory", dir)
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, ".claim-"+rand.Text()), nil
+	return filepath.Join(dir, claimPrefix+owner+"-"+rand.Text()), nil
 }

@@ -75,7 +75,7 @@ func (t *TreeClaim) claimAll(ctx context.Context, root *os.Root, entries []treeE
 	for i, e := range entries {
 		t.Tree.Files[i] = TreeFile{Path: e.path, Size: t.Files[i].Size, Digest: t.Files[i].Digest, Mode: e.mode}
 	}
-	manifest, err := ClaimBytes(t.Tree.Marshal(), opts.Staging)
+	manifest, err := ClaimBytes(t.Tree.Marshal(), opts)
 	t.Manifest = manifest
 	return err
 }
@@ -92,18 +92,18 @@ func claimEntry(ctx context.Context, root *os.Root, e treeEntry, opts ClaimOptio
 		return nil, err
 	}
 	defer f.Close()
-	return copyToStaging(ctx, f, opts.Staging)
+	return copyToStaging(ctx, f, opts.Staging, opts.Owner)
 }
 
 // ClaimBytes claims a value that the caller has in memory: it writes a private
 // file in the staging directory, which must be absolute.
-func ClaimBytes(data []byte, staging string) (*Claim, error) {
-	f, err := createPrivate(staging)
+func ClaimBytes(data []byte, opts ClaimOptions) (*Claim, error) {
+	f, err := createPrivate(opts.Staging, opts.Owner)
 	if err != nil {
 		return nil, err
 	}
 	c := &Claim{Path: f.Name(), Digest: HashBytes(data), Size: int64(len(data)),
-		Transfer: TransferMove, private: true, staging: staging}
+		Transfer: TransferMove, private: true, staging: opts.Staging, owner: opts.Owner}
 	_, err = f.Write(data)
 	if cerr := f.Close(); err == nil {
 		err = cerr

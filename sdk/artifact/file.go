@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -92,9 +93,24 @@ func CopyFile(ctx context.Context, dst, src *os.File) (int64, error) {
 	}
 }
 
+// claimPrefix begins the name of each file of ours in a staging directory; the
+// owner and something random follow.
+const claimPrefix = ".claim-"
+
 // createPrivate makes a new file of ours in dir.
-func createPrivate(dir string) (*os.File, error) {
-	return os.CreateTemp(dir, ".claim-*")
+func createPrivate(dir, owner string) (*os.File, error) {
+	return os.CreateTemp(dir, claimPrefix+owner+"-*")
+}
+
+// OwnerOf gives the owner of a claim's file in a staging directory, by the
+// file's name; empty where it is no such file, or has no owner.
+func OwnerOf(name string) string {
+	rest, ok := strings.CutPrefix(name, claimPrefix)
+	if !ok {
+		return ""
+	}
+	owner, _, _ := strings.Cut(rest, "-")
+	return owner
 }
 
 // absDir resolves a directory to an absolute path.

@@ -42,6 +42,34 @@ func testFencing(t *testing.T, b *bed) {
 	}
 }
 
+func testEndedAttempts(t *testing.T, b *bed) {
+	ctx := context.Background()
+	b.hosts.set("one", true)
+	n := NewRun("one", "a", "b", "c")
+	a, bb, c := id(), id(), id()
+	n.Reserve = []model.Change{reserve("a", a), reserve("b", bb), reserve("c", c)}
+	run := b.create(n)
+	b.apply(run.ID, 1, change(model.PublishStep{Step: "a", Attempt: a, Incarnation: "i"}),
+		change(model.EndAttempt{Step: "b", Attempt: bb, State: model.AttemptLost}))
+	ended := func(want ...string) {
+		t.Helper()
+		got, err := b.j.EndedAttempts(ctx, []string{a, "unknown", bb, c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("ended attempts:\n%s", diff)
+		}
+	}
+	ended() // their host lives, and sees to them
+	b.hosts.set("one", false)
+	ended(a, bb)
+	b.apply(run.ID, 1, change(model.EndAttempt{Step: "c", Attempt: c, State: model.AttemptCancelled}),
+		change(model.EndStep{Step: "b", State: model.StepCancelled}), change(model.EndStep{Step: "c", State: model.StepCancelled}),
+		change(model.EndRun{State: model.RunCancelled}))
+	ended(a, bb, c)
+}
+
 func testAcquireRules(t *testing.T, b *bed) {
 	ctx := context.Background()
 	b.hosts.set("one", true)

@@ -23,6 +23,7 @@ type Journal interface {
 	Acquire(ctx context.Context, runID, hostID, changeID string, takeOver bool) (model.Run, error)
 	Apply(ctx context.Context, runID string, epoch int64, changes []model.Change) (int64, error)
 	LoadRun(ctx context.Context, runID string) (model.RunRecord, error)
+	EndedAttempts(ctx context.Context, ids []string) ([]string, error)
 	LocateContent(ctx context.Context, digest string) ([]model.Location, error)
 	Intents(ctx context.Context, hostID string) ([]string, error)
 	AskCancel(ctx context.Context, runID, byHost, changeID string) error
@@ -52,6 +53,7 @@ func Run(t *testing.T, fresh New) {
 		"Refusals":             testRefusals,
 		"Fencing":              testFencing,
 		"AcquireRules":         testAcquireRules,
+		"EndedAttempts":        testEndedAttempts,
 		"OneAcquirerWins":      testOneAcquirerWins,
 		"Resume":               testResume,
 		"Versions":             testVersions,
