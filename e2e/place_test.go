@@ -82,13 +82,16 @@ func newPlace(t *testing.T, binaries string) *place {
 		}
 	}
 	p.env = append(p.env,
-		"CAIRN_HOME="+filepath.Join(dir, "home"), "XDG_RUNTIME_DIR="+filepath.Join(dir, "run"),
+		"CAIRN_HOME="+p.home(), "XDG_RUNTIME_DIR="+filepath.Join(dir, "run"),
 		"CAIRN_BIN="+filepath.Join(binaries, "cairn"), "LEDGER="+p.Ledger, "PATH="+binaries+":"+os.Getenv("PATH"))
 	if err := os.Mkdir(filepath.Join(dir, "run"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
+
+// home is the place's CAIRN_HOME.
+func (p *place) home() string { return filepath.Join(p.dir, "home") }
 
 // result of a finished command.
 type result struct {
@@ -109,7 +112,7 @@ func (p *place) command(name string, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs a binary to its end, at most a minute.
+// run runs a binary to its end, at most two minutes.
 func (p *place) run(name string, env []string, args ...string) result {
 	p.t.Helper()
 	cmd := p.command(name, env, args...)
@@ -119,10 +122,10 @@ func (p *place) run(name string, env []string, args ...string) result {
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
 	err := cmd.Wait()
 	if !timer.Stop() {
-		p.t.Fatalf("%s %s: still running after a minute\n%s%s", name, strings.Join(args, " "), &stdout, &stderr)
+		p.t.Fatalf("%s %s: still running after two minutes\n%s%s", name, strings.Join(args, " "), &stdout, &stderr)
 	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
@@ -185,7 +188,8 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 }
 
 // processes gives the living processes that have the place's directory in their
-// environment; a zombie counts as gone.
+// environment or arguments (a guard has no environment), or work in it; a zombie
+// counts as gone.
 func (p *place) processes() map[int]string {
 	p.t.Helper()
 	found := map[int]string{}
@@ -202,7 +206,7 @@ func (p *place) processes() map[int]string {
 		if err != nil || !bytes.Contains(env, []byte(p.dir)) {
 			cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
 			cwd, _ := os.Readlink(filepath.Join("/proc", e.Name(), "cwd"))
-			if !bytes.Contains(cmdline, []byte(p.bins)) || !strings.HasPrefix(cwd, p.dir) {
+			if !bytes.Contains(cmdline, []byte(p.dir)) && (!bytes.Contains(cmdline, []byte(p.bins)) || !strings.HasPrefix(cwd, p.dir)) {
 				continue
 			}
 		}
@@ -222,7 +226,7 @@ func (p *place) processes() map[int]string {
 func (p *place) hostPID() int {
 	p.t.Helper()
 	var pid int
-	eventually(p.t, 20*time.Second, "an embedded host", func() bool {
+	eventually(p.t, soon, "an embedded host", func() bool {
 		for id, cmd := range p.processes() {
 			if strings.Contains(cmd, "cairn host") {
 				pid = id

@@ -57,7 +57,7 @@ func (s *started) exit(t *testing.T) int {
 	select {
 	case <-s.exited:
 		return s.ProcessState.ExitCode()
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * soon):
 		t.Fatalf("the program is still running:\n%s", s.output())
 		return 0
 	}
@@ -67,7 +67,7 @@ func (s *started) exit(t *testing.T) int {
 func (p *place) inStepB() *started {
 	p.t.Helper()
 	s := p.start("program", "--b", "wait")
-	eventually(p.t, 20*time.Second, "in step b", func() bool { return p.count("start:b") == 1 })
+	eventually(p.t, soon, "in step b", func() bool { return p.count("start:b") == 1 })
 	return s
 }
 
@@ -118,15 +118,15 @@ func TestKilledAndResumed(t *testing.T) {
 			if code := s.exit(t); code == 0 {
 				t.Errorf("the program ended well:\n%s", s.output())
 			}
-			eventually(t, 2*time.Second, "clean", func() bool { return len(p.processes()) == 0 })
+			p.quiet()
 			// The first thread of a dying process is gone before its locks are.
-			eventually(t, 2*time.Second, "interrupted", func() bool { return p.state() == "interrupted" })
+			eventually(t, soon, "interrupted", func() bool { return p.state() == "interrupted" })
 			p.release()
 			p.resume()
 			if p.count("start:a") != 1 || p.count("start:b") != 2 || p.count("start:c") != 1 {
 				t.Errorf("ledger: %v", p.ledger())
 			}
-			p.checkFinished(t)
+			p.checkFinished(1, s.output())
 		})
 	}
 }
@@ -145,10 +145,10 @@ func TestInterruptCancelsAndCleansUp(t *testing.T) {
 	if p.count("cancelled:b") != 1 {
 		t.Errorf("step b was not told: %v", p.ledger())
 	}
-	p.checkClean(t)
+	p.checkClean()
 	p.release()
 	p.resume()
-	p.checkFinished(t)
+	p.checkFinished(1, s.output())
 }
 
 func TestCancelledFromElsewhere(t *testing.T) {
@@ -162,7 +162,7 @@ func TestCancelledFromElsewhere(t *testing.T) {
 	if r := p.run("cairn", nil, "run", "wait", "latest"); r.Code != 130 {
 		t.Errorf("wait: %v", r)
 	}
-	p.checkClean(t)
+	p.checkClean()
 }
 
 func TestTakenOverFromAStoppedHost(t *testing.T) {
@@ -180,7 +180,7 @@ func TestTakenOverFromAStoppedHost(t *testing.T) {
 	if code := s.exit(t); code != 6 {
 		t.Errorf("the fenced program's exit code is %d, want 6:\n%s", code, s.output())
 	}
-	eventually(t, 10*time.Second, "clean", func() bool { return len(p.processes()) == 0 })
+	p.quiet()
 	if got := p.state(); got != "completed" {
 		t.Errorf("the run is %s", got)
 	}
@@ -220,7 +220,7 @@ func TestStepsThatGoWrong(t *testing.T) {
 			if describe := p.cairn("run", "describe", "latest"); !strings.Contains(describe, c.says) {
 				t.Errorf("run describe does not say why:\n%s", describe)
 			}
-			p.checkClean(t)
+			p.checkClean()
 		})
 	}
 }
@@ -239,7 +239,7 @@ func TestStepThatEndsItsProgram(t *testing.T) {
 			if all := r.Stdout + r.Stderr; !strings.Contains(all, "cairn run resume") {
 				t.Errorf("nothing says how to go on: %v", r)
 			}
-			eventually(t, 2*time.Second, "clean", func() bool { return len(p.processes()) == 0 })
+			p.quiet()
 			if got := p.state(); got != "interrupted" {
 				t.Errorf("the run is %s", got)
 			}
@@ -255,7 +255,7 @@ func TestLogs(t *testing.T) {
 	p := newPlace(t, bins)
 	s := p.inStepB()
 	follower := p.start("cairn", "run", "logs", "latest", "b", "--follow")
-	eventually(t, 10*time.Second, "followed", func() bool { return strings.Contains(follower.output(), "b works") })
+	eventually(t, soon, "followed", func() bool { return strings.Contains(follower.output(), "b works") })
 	p.release()
 	if code := s.exit(t); code != 0 {
 		t.Fatalf("exit %d\n%s", code, s.output())
