@@ -30,8 +30,8 @@ type Engine struct {
 	starting map[string]*startLock
 	// swept are the staging directories that were looked through.
 	swept map[string]bool
-	wg       sync.WaitGroup
-	stop     chan struct{}
+	wg    sync.WaitGroup
+	stop  chan struct{}
 }
 
 // New makes an engine that owns nothing yet.
