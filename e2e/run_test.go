@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite"
 )
 
 // started is a program that runs.
@@ -199,6 +202,7 @@ func TestStepsThatGoWrong(t *testing.T) {
 		{b: "fail", code: "5", says: "b is told to fail", args: []string{"--retries", "2"}, starts: 3},
 		{b: "permanent", code: "5", says: "for good", args: []string{"--retries", "2"}, starts: 1},
 		{b: "panic", code: "5", says: "b is told to panic", starts: 1},
+		{b: "chan", code: "5", says: "cannot be stored", starts: 1},
 		{b: "timeout", code: "5", says: "timed out", starts: 1},
 	} {
 		t.Run(c.b+strings.Join(c.args, ""), func(t *testing.T) {
@@ -295,5 +299,35 @@ func TestCorruptArtifactIsFound(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(p.dir, "got")); err == nil {
 		t.Error("a corrupt artifact was written")
+	}
+}
+
+// TestPauseIsSaid: while the journal cannot be written the run waits, the
+// program says so and why, and nothing fails.
+func TestPauseIsSaid(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, bins)
+	s := p.inStepB()
+	db, err := sql.Open("sqlite", filepath.Join(p.dir, "home", "cairn.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	hold, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hold.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	p.release()
+	eventually(t, 20*time.Second, "the pause is said", func() bool {
+		return strings.Contains(s.output(), "! the run pauses: ") && strings.Contains(s.output(), "is locked")
+	})
+	if _, err := hold.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if code := s.exit(t); code != 0 {
+		t.Fatalf("the run ends with %d:\n%s", code, s.output())
 	}
 }

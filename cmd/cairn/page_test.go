@@ -93,7 +93,7 @@ func TestStackValidate(t *testing.T) {
 		"usable": {"ok", "", 0}, "config": {"failed", "config", 2}, "backend": {"failed", "backend", 7}, "plugin": {"failed", "plugin", 7},
 	} {
 		res := report(test.state, test.fault).cairn(t, "", "stack", "validate", "mine")
-		if res.code != test.code || !strings.Contains(res.stdout, "artifact store s3 (flavor s3)") || !strings.Contains(res.stdout, "bucket: is not there") {
+		if res.code != test.code || !strings.Contains(res.stdout, "artifact-store  s3         s3      "+test.state) || !strings.Contains(res.stdout, "bucket: is not there") {
 			t.Errorf("%s: exit code %d, %s", name, res.code, res.stdout)
 		}
 	}

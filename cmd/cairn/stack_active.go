@@ -1,7 +1,7 @@
 package main
 
 import (
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,14 +88,17 @@ type reportView struct {
 	// State is "ok", "degraded" or "failed".
 	State    string        `json:"state"`
 	Findings []findingView `json:"findings"`
-	// LatencyMS is how long the answer took.
-	LatencyMS float64 `json:"latency_ms"`
+	// LatencyMS is how long the backend took to answer; absent where it was not
+	// asked.
+	LatencyMS float64 `json:"latency_ms,omitempty"`
 }
 
+// reportOf makes the view. Without a check of the backends no time stands in it,
+// since what was measured then is the plugin's own.
 func reportOf(r *apiv1.ComponentReport) reportView {
 	return reportView{
 		Type: r.GetType(), Name: r.GetName(), Flavor: r.GetFlavor(), State: r.GetState(),
-		Findings: viewsOf(r.GetFindings(), findingOf), LatencyMS: float64(r.GetLatencyUs()) / 1000,
+		Findings: viewsOf(r.GetFindings(), findingOf),
 	}
 }
 
@@ -126,6 +129,11 @@ active stack where no name is given.` + exits("2 a component cannot be used as i
 				return err
 			}
 			v := validationView{Stack: res.GetStack(), OK: res.GetOk(), Components: viewsOf(res.GetComponents(), reportOf)}
+			for i, r := range res.GetComponents() {
+				if check {
+					v.Components[i].LatencyMS = float64(r.GetLatencyUs()) / 1000
+				}
+			}
 			if err := c.show(v, func(p *page) { p.validation(v) }); err != nil {
 				return err
 			}
@@ -138,16 +146,40 @@ active stack where no name is given.` + exits("2 a component cannot be used as i
 }
 
 func (p *page) validation(v validationView) {
+	header := []string{"TYPE", "COMPONENT", "FLAVOR", "STATE"}
+	timed := slices.ContainsFunc(v.Components, func(r reportView) bool { return r.LatencyMS > 0 })
+	if timed {
+		header = append(header, "ANSWERED IN")
+	}
+	var rows [][]string
 	for _, r := range v.Components {
-		took := time.Duration(r.LatencyMS * float64(time.Millisecond)).Round(100 * time.Microsecond)
-		p.line("%s  %s %s (flavor %s)  %s", p.style.state(r.State), strings.ToLower(titleOf(r.Type)), p.style.bold(r.Name), r.Flavor, p.style.dim(took.String()))
+		row := []string{r.Type, p.style.bold(r.Name), r.Flavor, p.style.state(r.State)}
+		if timed {
+			row = append(row, latency(r.LatencyMS))
+		}
+		rows = append(rows, row)
+	}
+	p.table(header, rows)
+	for _, r := range v.Components {
+		if len(r.Findings) == 0 {
+			continue
+		}
+		p.section(titleOf(r.Type) + " " + r.Name)
 		for _, f := range r.Findings {
 			printFinding(&p.b, f, p.style)
 		}
 	}
 	if v.OK {
-		p.line("Stack %s can be used.", p.style.bold(v.Stack))
+		p.line("\nStack %s can be used.", p.style.bold(v.Stack))
 	}
+}
+
+// latency is a time of so many milliseconds as text; nothing for 0.
+func latency(ms float64) string {
+	if ms == 0 {
+		return ""
+	}
+	return time.Duration(ms * float64(time.Millisecond)).Round(time.Microsecond).String()
 }
 
 // failure is the error of a stack that cannot be used; its findings were shown.

@@ -132,18 +132,20 @@ func activeOf(a *apiv1.ActiveStack) activeView {
 
 // reason says in words what decided.
 func (v activeView) reason() string {
-	words := map[string]string{
-		"flag": "--stack", "environment": "CAIRN_STACK", "user_project": "your choice for this project",
-		"project": "the project's pin", "user": "your choice", "default": "nothing else was chosen",
+	switch v.DecidedBy {
+	case "flag":
+		return "--stack"
+	case "environment":
+		return "CAIRN_STACK"
+	case "project":
+		return "the project's pin in " + v.Source
+	case "default":
+		return "nothing else was chosen"
 	}
-	reason, known := words[v.DecidedBy]
-	if !known {
-		reason = v.DecidedBy
+	if v.Source != "" {
+		return v.Source
 	}
-	if v.Source != "" && v.Source != reason {
-		reason += " (" + v.Source + ")"
-	}
-	return reason
+	return v.DecidedBy
 }
 
 // flavorView is a flavor.

@@ -16,7 +16,7 @@ import (
 // Params choose what step b does.
 type Params struct {
 	// B is what step b does beside its work.
-	B string `default:"nothing" doc:"nothing, wait, fail, permanent, panic, exit, goroutine, chan, big or timeout"`
+	B string `default:"nothing" doc:"nothing, wait, fail, permanent, panic, exit, goroutine, chan or timeout"`
 	// Retries of step b.
 	Retries int `default:"0" doc:"retries of step b"`
 }
@@ -75,6 +75,12 @@ func b(ctx context.Context, x int, how string) (int, error) {
 	return x + 1, nil
 }
 
+// unstorable is step b where it returns what no artifact can hold.
+func unstorable(context.Context, int) (any, error) {
+	note("start", "b")
+	return map[string]any{"c": make(chan int)}, nil
+}
+
 func c(_ context.Context, x int) (int, error) {
 	note("start", "c")
 	defer note("end", "c")
@@ -85,10 +91,16 @@ var (
 	stepA = pipeline.Fn0("a", a)
 	stepB = pipeline.Fn2("b", b)
 	stepC = pipeline.Fn1("c", c)
+
+	stepUnstorable = pipeline.Fn1("b", unstorable)
 )
 
 func main() {
 	pipeline.Main(pipeline.New("program", func(g *pipeline.B, p Params) {
+		if p.B == "chan" {
+			stepUnstorable.Do(g, stepA.Do(g))
+			return
+		}
 		options := []pipeline.Option{pipeline.Retries(p.Retries, 10*time.Millisecond)}
 		if p.B == "timeout" {
 			options = append(options, pipeline.Timeout(200*time.Millisecond))

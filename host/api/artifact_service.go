@@ -158,6 +158,9 @@ func unfetched(err error, what string) error {
 			Hint: "put it back from a backup, or run the pipeline that made it again", Err: err,
 		}
 	}
+	if errors.Is(err, diag.ErrCorrupt) {
+		return corrupt(what, err)
+	}
 	e := AsError(err)
 	return &diag.Error{Code: e.Code, Summary: "cannot read " + what, Detail: e.Error(), Hint: e.Hint, Err: err}
 }

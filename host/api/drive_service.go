@@ -13,8 +13,13 @@ import (
 	"github.com/cairn-stack/cairn/sdk/diag"
 )
 
-// heartbeat is the pause between two messages of a session.
-const heartbeat = 5 * time.Second
+const (
+	// heartbeat is the most time between two messages of a session.
+	heartbeat = 5 * time.Second
+	// pausePoll is how often a session looks whether its run waits for the
+	// journal.
+	pausePoll = 250 * time.Millisecond
+)
 
 // CreateRun validates a pipeline against the client's active stack and starts
 // it.
@@ -106,20 +111,34 @@ func (s *Server) OpenSession(ctx context.Context, r *apiv1.OpenSessionRequest, s
 		return err
 	}
 	defer session.End()
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
+	look := time.NewTicker(pausePoll)
+	defer look.Stop()
+	var sent time.Time
+	paused := ""
 	for {
-		if err := send(&apiv1.OpenSessionResponse{RunLogPath: session.RunLogPath}); err != nil {
-			return fmt.Errorf("send heartbeat: %w", err)
+		now := pausedText(engine, r.GetRun())
+		if now != paused || time.Since(sent) >= heartbeat {
+			if err := send(&apiv1.OpenSessionResponse{RunLogPath: session.RunLogPath, Paused: now}); err != nil {
+				return fmt.Errorf("send heartbeat: %w", err)
+			}
+			paused, sent = now, time.Now()
 		}
 		select {
 		case <-session.Done:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-beat.C:
+		case <-look.C:
 		}
 	}
+}
+
+// pausedText is why a run waits for its journal; empty where it does not.
+func pausedText(e Engine, runID string) string {
+	if err := e.Paused(runID); err != nil {
+		return AsError(err).Error()
+	}
+	return ""
 }
 
 // NextJob waits up to 25 s for something to start or to stop.

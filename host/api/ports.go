@@ -135,6 +135,9 @@ type Engine interface {
 	// Cancel cancels a run of this host's, or one that no living host owns. It
 	// fails with model.ErrOwned where another living host owns it.
 	Cancel(ctx context.Context, runID string) error
+	// Paused says why a run of this host's waits for its journal; nil where it
+	// does not.
+	Paused(runID string) error
 	// Wait waits until this host is done with a run.
 	Wait(ctx context.Context, runID string) error
 }

@@ -94,6 +94,8 @@ func (d *driver) started(s engine.Started, err error) (api.Started, error) {
 	return api.Started{Run: s.Run, Slots: s.Slots, Warnings: s.Warnings}, nil
 }
 
+func (d *driver) Paused(runID string) error { return d.engine.Paused(runID) }
+
 func (d *driver) OpenSession(ctx context.Context, runID, session string) (api.Session, error) {
 	s, err := d.engine.OpenSession(ctx, runID, session)
 	if err != nil {

@@ -171,14 +171,23 @@ func (f flavors) Probe(ctx context.Context, stack model.StackSnapshot, check boo
 }
 
 func failedReport(c model.Component, err error) model.ComponentReport {
-	f := model.ReportFinding{Summary: err.Error()}
-	if e, ok := asDiag(err); ok {
-		f = model.ReportFinding{Summary: e.Summary, Detail: e.Detail, Hint: e.Hint}
-		for _, d := range e.Findings {
-			f.Detail += "; " + d.String()
-		}
+	report := model.ComponentReport{Component: c, State: model.HealthFailed}
+	e, ok := asDiag(err)
+	if !ok {
+		report.Findings = []model.ReportFinding{{Summary: err.Error()}}
+		return report
 	}
-	return model.ComponentReport{Component: c, State: model.HealthFailed, Findings: []model.ReportFinding{f}}
+	report.Findings = reportFindings(e.Findings)
+	if !e.Findings.HasError() {
+		f := model.ReportFinding{Summary: e.Summary, Detail: e.Detail, Hint: e.Hint}
+		if e.Code == diag.Plugin {
+			f.Fault = string(diag.FaultPlugin)
+		}
+		report.Findings = append([]model.ReportFinding{f}, report.Findings...)
+	} else if last := &report.Findings[len(report.Findings)-1]; last.Hint == "" {
+		last.Hint = e.Hint
+	}
+	return report
 }
 
 // withDefaults fills in what a config leaves out.

@@ -2,8 +2,11 @@ package engine
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cairn-stack/cairn/host/model"
 )
@@ -50,7 +53,7 @@ func compareNodes(was, is []model.Node, add func(path, format string, args ...an
 			continue
 		}
 		if !same(old.Inputs, now.Inputs) || !same(old.After, now.After) {
-			add("step "+old.Name, "its inputs are others: they were %s and are %s", compact(old.Inputs), compact(now.Inputs))
+			compareInputs(old, now, add)
 		}
 		a, b := *old.Step, *now.Step
 		if a.CodeKey != b.CodeKey {
@@ -72,6 +75,46 @@ func compareNodes(was, is []model.Node, add func(path, format string, args ...an
 }
 
 func same(a, b any) bool { return compact(a) == compact(b) }
+
+// compareInputs names each input that is another.
+func compareInputs(old, now model.Node, add func(path, format string, args ...any)) {
+	inputs := make(map[string]model.Input, len(now.Inputs))
+	for _, in := range now.Inputs {
+		inputs[in.Name] = in
+	}
+	var changed []string
+	for _, in := range old.Inputs {
+		is := inputs[in.Name]
+		delete(inputs, in.Name)
+		if !same(in, is) {
+			changed = append(changed, fmt.Sprintf("%s was %s and is %s", in.Name, inputText(in), inputText(is)))
+		}
+	}
+	for _, in := range now.Inputs {
+		if _, added := inputs[in.Name]; added {
+			changed = append(changed, fmt.Sprintf("%s was nothing and is %s", in.Name, inputText(in)))
+		}
+	}
+	if len(changed) == 0 {
+		changed = append(changed, "what it waits for, or their order")
+	}
+	add("step "+old.Name, "its inputs are others: %s", strings.Join(changed, ", "))
+}
+
+// longestLiteral is how much of a value an input's text shows, in bytes.
+const longestLiteral = 60
+
+func inputText(in model.Input) string {
+	switch {
+	case in.Node != "":
+		return in.Node + "." + in.Output
+	case in.Name == "":
+		return "nothing"
+	case len(in.Literal) > longestLiteral:
+		return "a value of " + strconv.Itoa(len(in.Literal)) + " bytes"
+	}
+	return string(in.Literal)
+}
 
 func compact(v any) string {
 	data, err := json.Marshal(v)

@@ -38,7 +38,10 @@ func explain(runID, doing string, err error) error {
 	case errors.Is(err, model.ErrNotFound):
 		return &diag.Error{Code: diag.NotFound, Summary: fmt.Sprintf("there is no run %s", runID), Hint: "cairn run list", Err: err}
 	case errors.Is(err, model.ErrExists):
-		code, hint = diag.Refused, "Choose another name, or none."
+		return &diag.Error{
+			Code: diag.Refused, Summary: "the run cannot be made", Detail: err.Error(),
+			Hint: "choose another name with --name, or give none", Err: err,
+		}
 	case errors.Is(err, model.ErrOwned):
 		return &diag.Error{
 			Code: diag.Refused, Summary: fmt.Sprintf("run %s is being executed by another host", runID), Detail: err.Error(),

@@ -80,7 +80,11 @@ func (r *run) prepared(a *attempt, job *readyJob, err error) {
 	case err != nil:
 		var pe *diag.PluginError
 		lasting := errors.As(err, &pe) && (pe.Reason == diag.ErrCorrupt || pe.Reason == diag.ErrNotFound) || errors.Is(err, artifact.ErrMismatch)
-		r.m.fail(a, failure{message: text(err.Error()), hint: hintOf(err), permanent: lasting}, r.e.cfg.Now())
+		hint := hintOf(err)
+		if lasting && hint == "" {
+			hint = "'cairn artifact verify' shows what else is not as it was stored; put it back from a backup and resume, or start the program again for a new run"
+		}
+		r.m.fail(a, failure{message: text(err.Error()), hint: hint, permanent: lasting}, r.e.cfg.Now())
 		r.dropFiles(a)
 	default:
 		r.jobs[a.id] = job

@@ -106,12 +106,18 @@ func (h Home) Exists() bool {
 	return err == nil && st.Mode().IsRegular() && st.Size() > 0
 }
 
+// The environment variables that move the home and the runtime directory.
+const (
+	homeVariable    = "CAIRN_HOME"
+	runtimeVariable = "XDG_RUNTIME_DIR"
+)
+
 // Ensure makes home and runtime directory where they are missing, for this user
 // alone whatever the umask, and refuses, with a *diag.Error, what cannot serve:
 // a file, a directory of somebody else's, one without write permission, one on
 // a network file system.
 func (h Home) Ensure() error {
-	if err := ensurePrivate(h.Dir, h.populated); err != nil {
+	if err := ensurePrivate(h.Dir, homeVariable, h.populated); err != nil {
 		return err
 	}
 	if name := networkFileSystem(h.Dir); name != "" {
@@ -119,7 +125,7 @@ func (h Home) Ensure() error {
 	}
 	for _, dir := range []string{h.Hosts(), h.Logs()} {
 		if err := ensureDir(dir); err != nil {
-			return unusable(dir, err)
+			return unusable(dir, homeVariable, err)
 		}
 	}
 	return h.EnsureRuntimeDir()
@@ -132,7 +138,7 @@ func (h Home) EnsureRuntimeDir() error {
 		return diag.Errorf(diag.Refused, "the runtime directory %s is a symbolic link, which anybody could have made", h.RuntimeDir).
 			WithHint("remove it: rm %s", h.RuntimeDir)
 	}
-	return ensurePrivate(h.RuntimeDir, func() bool { return false })
+	return ensurePrivate(h.RuntimeDir, runtimeVariable, func() bool { return false })
 }
 
 // Check refuses what Ensure refuses of a home that exists, and changes nothing.
@@ -143,9 +149,9 @@ func (h Home) Check() error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return unusable(h.Dir, err)
+		return unusable(h.Dir, homeVariable, err)
 	case !st.IsDir():
-		return notADirectory(h.Dir)
+		return notADirectory(h.Dir, homeVariable)
 	}
 	if name := networkFileSystem(h.Dir); name != "" {
 		return onNetwork(h.Dir, name)
@@ -183,36 +189,36 @@ func (h Home) populated() bool {
 // ensurePrivate makes a directory that only this user can enter. One that is
 // there with a wider mode is narrowed where mayNarrow says that it is ours to
 // change.
-func ensurePrivate(dir string, mayNarrow func() bool) error {
+func ensurePrivate(dir, variable string, mayNarrow func() bool) error {
 	if err := ensureDir(dir); err != nil {
 		if st, statErr := os.Stat(dir); statErr == nil && !st.IsDir() {
-			return notADirectory(dir)
+			return notADirectory(dir, variable)
 		}
-		return unusable(dir, err)
+		return unusable(dir, variable, err)
 	}
 	st, err := os.Stat(dir)
 	if err != nil {
-		return unusable(dir, err)
+		return unusable(dir, variable, err)
 	}
 	if !st.IsDir() {
-		return notADirectory(dir)
+		return notADirectory(dir, variable)
 	}
 	if owner := ownerOf(st); owner != os.Geteuid() {
 		return diag.Errorf(diag.Refused, "%s belongs to another user (uid %d)", dir, owner).
-			WithHint("choose a directory of your own: export CAIRN_HOME=DIR (and XDG_RUNTIME_DIR for the runtime directory)")
+			WithHint("choose a directory of your own: export %s=DIR", variable)
 	}
 	if st.Mode().Perm()&0o077 != 0 {
 		if !mayNarrow() {
 			return diag.Errorf(diag.Refused, "%s can be read or written by others (mode %04o)", dir, st.Mode().Perm()).
-				WithHint("if it is to be cairn's alone: chmod 700 %s; else choose another directory: export CAIRN_HOME=DIR", dir)
+				WithHint("if it is to be cairn's alone: chmod 700 %s; else choose another directory: export %s=DIR", dir, variable)
 		}
 		if err := os.Chmod(dir, 0o700); err != nil {
-			return unusable(dir, err)
+			return unusable(dir, variable, err)
 		}
 	}
 	if err := writable(dir); err != nil {
 		return diag.Errorf(diag.Refused, "no permission to write to %s", dir).
-			WithDetail("%v", err).WithHint("chmod 700 %s; or choose another directory: export CAIRN_HOME=DIR", dir)
+			WithDetail("%v", err).WithHint("chmod 700 %s; or choose another directory: export %s=DIR", dir, variable)
 	}
 	return nil
 }
@@ -236,15 +242,15 @@ func ensureDir(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
-func notADirectory(dir string) error {
+func notADirectory(dir, variable string) error {
 	return diag.Errorf(diag.Refused, "%s is a file, and a directory is needed there", dir).
-		WithHint("move the file away, or choose another home: export CAIRN_HOME=DIR")
+		WithHint("move the file away, or choose another place: export %s=DIR", variable)
 }
 
-func unusable(dir string, err error) error {
+func unusable(dir, variable string, err error) error {
 	e := diag.Errorf(diag.Refused, "cannot use %s", dir)
 	e.Err = err
-	return e.WithDetail("%v", err).WithHint("choose a directory that you can write to: export CAIRN_HOME=DIR")
+	return e.WithDetail("%v", err).WithHint("choose a directory that you can write to: export %s=DIR", variable)
 }
 
 func onNetwork(dir, name string) error {

@@ -47,7 +47,7 @@ func (h Home) Register(info HostInfo) (*Lock, error) {
 	part := path + ".new"
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, unusable(h.Hosts(), err)
+		return nil, unusable(h.Hosts(), homeVariable, err)
 	}
 	l := &Lock{file: f, path: path}
 	data, err := json.Marshal(info)
@@ -185,7 +185,7 @@ const (
 func (h Home) LockSchema(ctx context.Context) (*SchemaLock, error) {
 	f, err := os.OpenFile(h.schemaLock(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, unusable(h.schemaLock(), err)
+		return nil, unusable(h.schemaLock(), homeVariable, err)
 	}
 	l := &SchemaLock{home: h, file: f}
 	waiting, cancel := context.WithTimeout(ctx, migrationWait)

@@ -126,7 +126,9 @@ type failure struct {
 // it may be launched, else what is known of it, its status and why. row is its
 // entry in the catalogue, empty for none.
 func (m *Manager) trusted(ctx context.Context, c candidate, row model.Plugin) (model.Plugin, error) {
-	p := model.Plugin{Name: c.name, Path: c.path, Version: row.Version, BuiltIn: c.builtIn, ApprovedAt: row.ApprovedAt, Digest: row.Digest}
+	// What it served when it was described last stays known, so that an error can
+	// say which plugin a flavor lacks.
+	p := model.Plugin{Name: c.name, Path: c.path, Version: row.Version, BuiltIn: c.builtIn, ApprovedAt: row.ApprovedAt, Digest: row.Digest, Flavors: row.Flavors}
 	f, err := openPlugin(c)
 	if err != nil {
 		p.Status = model.PluginBroken

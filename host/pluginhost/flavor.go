@@ -24,6 +24,9 @@ func (m *Manager) Flavors(ctx context.Context, componentType model.ComponentType
 	var out []model.Flavor
 	seen := map[[2]string]bool{}
 	for _, j := range m.judge(ctx, m.used(), rows) {
+		if j.err != nil {
+			continue
+		}
 		for _, f := range j.plugin.Flavors {
 			id := [2]string{string(f.Type), f.Name}
 			if seen[id] {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -227,7 +228,7 @@ func randomHex() string {
 
 // componentError says of which component a failure was, and what it failed at.
 func componentError(c model.Component, what string, err error) error {
-	out := &diag.Error{Code: diag.Plugin, Err: err, Summary: fmt.Sprintf("%s '%s' %s", c.Type, c.Name, what)}
+	out := &diag.Error{Code: diag.Plugin, Err: err, Summary: fmt.Sprintf("%s '%s' %s", strings.ReplaceAll(string(c.Type), "-", " "), c.Name, what)}
 	var e *diag.Error
 	var pe *diag.PluginError
 	switch {
@@ -237,11 +238,15 @@ func componentError(c model.Component, what string, err error) error {
 		out.Detail = e.Detail
 	case errors.As(err, &pe):
 		out.Detail, out.Hint = pe.Error(), pe.Hint
-		if pe.Reason == diag.ErrInvalidConfig {
+		if pe.Reason == diag.ErrInvalidConfig || pe.Fault == diag.FaultConfig {
 			out.Code = diag.Invalid
 		}
+		if c.ID == model.DefaultArtifactStoreID && pe.Fault == diag.FaultConfig {
+			// Built in: its config cannot be changed.
+			out.Hint = "mend the directory, or choose another home: export CAIRN_HOME=DIR"
+		}
 		if pe.Path != "" {
-			out.Findings = diag.List{{Severity: diag.SeverityError, Summary: pe.Error(), Path: pe.Path, Fault: pe.Fault, Hint: pe.Hint}}
+			out.Findings = diag.List{{Severity: diag.SeverityError, Summary: pe.Error(), Path: pe.Path, Fault: pe.Fault}}
 			out.Detail = ""
 		}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -291,11 +291,11 @@ func TestOpenStackFails(t *testing.T) {
 	}{
 		"unknown flavor": {
 			store(func(c *ResolvedComponent) { c.Component.Flavor = "goood" }), diag.NotFound,
-			[]string{"artifact-store 'sto'", "no artifact-store flavor 'goood'", "did you mean 'good'", "cairn artifact-store flavor list"},
+			[]string{"artifact store 'sto'", "no artifact-store flavor 'goood'", "did you mean 'good'", "cairn artifact-store flavor list"},
 		},
 		"bad config": {
 			store(func(c *ResolvedComponent) { c.Config = json.RawMessage(`{"path":"bad"}`) }), diag.Invalid,
-			[]string{"artifact-store 'sto' cannot be configured", "path: is bad", "cairn artifact-store update sto"},
+			[]string{"artifact store 'sto' cannot be configured", "path: is bad", "cairn artifact-store update sto"},
 		},
 		"newer contract": {
 			store(func(c *ResolvedComponent) { c.Component.Flavor = "future" }), diag.Plugin,
@@ -312,7 +312,7 @@ func TestOpenStackFails(t *testing.T) {
 		"no store": {fakeStack("good", dir)[:1], diag.Invalid, []string{"needs an orchestrator and an artifact store"}},
 		"two of them": {
 			fakeStack("nothing-like-it", dir), diag.NotFound,
-			[]string{"2 components", "orchestrator 'orc'", "artifact-store 'sto'"},
+			[]string{"2 components", "orchestrator 'orc'", "artifact store 'sto'"},
 		},
 	}
 	for name, tt := range tests {

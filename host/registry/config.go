@@ -46,22 +46,54 @@ func (r *Registry) GetFlavor(ctx context.Context, t model.ComponentType, name st
 	if err != nil {
 		return model.Flavor{}, err
 	}
+	// silent are plugins of which nobody knows yet what they serve.
+	var silent []model.Plugin
 	for _, p := range plugins {
-		has := slices.ContainsFunc(p.Flavors, func(f model.Flavor) bool { return f.Type == t && f.Name == name })
-		if has && p.Status != model.PluginOK && p.Status != model.PluginShadowed {
-			return model.Flavor{}, &diag.Error{
-				Code:    diag.Plugin,
-				Summary: fmt.Sprintf("%s flavor '%s' cannot be used: plugin '%s' is %s", noun(t), name, p.Name, statusWords(p.Status)),
-				Detail:  p.Detail,
-				Hint:    fmt.Sprintf("'cairn plugin describe %s' says more; 'cairn plugin approve %s' accepts the binary as it is", p.Name, p.Path),
-			}
+		if p.Status == model.PluginOK || p.Status == model.PluginShadowed {
+			continue
+		}
+		if slices.ContainsFunc(p.Flavors, func(f model.Flavor) bool { return f.Type == t && f.Name == name }) {
+			return model.Flavor{}, unusableFlavor(t, name, p)
+		}
+		if len(p.Flavors) == 0 {
+			silent = append(silent, p)
 		}
 	}
-	hint := fmt.Sprintf("'cairn %s flavor list' shows all", t)
-	if len(list) == 0 {
-		hint = fmt.Sprintf("no plugin with %s flavors was found: see 'cairn plugin list'", noun(t))
+	return model.Flavor{}, noFlavor(t, name, names, silent)
+}
+
+// unusableFlavor says why a flavor's plugin cannot be used, and the way out.
+func unusableFlavor(t model.ComponentType, name string, p model.Plugin) error {
+	hint := fmt.Sprintf("'cairn plugin describe %s' says more", p.Name)
+	switch p.Status {
+	case model.PluginChanged, model.PluginNotApproved:
+		hint = fmt.Sprintf("if you trust it as it is now: cairn plugin approve %s", p.Path)
+	case model.PluginMissing:
+		hint = "'cairn plugin list' shows the plugins that are there"
 	}
-	return model.Flavor{}, notFound(noun(t)+" flavor", name, names, hint)
+	return &diag.Error{
+		Code:    diag.Plugin,
+		Summary: fmt.Sprintf("%s flavor '%s' cannot be used: plugin '%s' is %s", noun(t), name, p.Name, statusWords(p.Status)),
+		Detail:  p.Detail, Hint: hint,
+	}
+}
+
+// noFlavor says that no usable plugin serves a flavor, and names those of which
+// nobody knows what they serve.
+func noFlavor(t model.ComponentType, name string, names []string, silent []model.Plugin) error {
+	e := &diag.Error{
+		Code:    diag.NotFound,
+		Summary: fmt.Sprintf("no %s flavor named '%s'%s", noun(t), name, diag.DidYouMean(name, names)),
+		Hint:    fmt.Sprintf("'cairn %s flavor list' shows all", t),
+		Err:     model.ErrNotFound,
+	}
+	if len(names) == 0 {
+		e.Hint = fmt.Sprintf("no plugin with %s flavors was found: see 'cairn plugin list'", noun(t))
+	}
+	for _, p := range silent {
+		e.Findings = append(e.Findings, diag.Diagnostic{Severity: diag.SeverityWarning, Summary: p.Detail, Fault: diag.FaultPlugin})
+	}
+	return e
 }
 
 func statusWords(s model.PluginStatus) string {

@@ -96,9 +96,9 @@ func (r *Registry) standing(ctx context.Context, c model.Component) (model.Compo
 		if !ok {
 			return model.ComponentSnapshot{}, nil, err
 		}
-		return model.ComponentSnapshot{}, diag.List{{
+		return model.ComponentSnapshot{}, append(diag.List{{
 			Severity: diag.SeverityError, Summary: e.Summary, Detail: e.Detail, Hint: e.Hint, Fault: diag.FaultPlugin,
-		}}, nil
+		}}, e.Findings...), nil
 	}
 	snap, err := r.snapshotOf(ctx, c)
 	if err != nil {

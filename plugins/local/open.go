@@ -102,7 +102,7 @@ func (s *store) tryWrite() error {
 // openError says what is wrong with the path.
 func (s *store) openError(err error) error {
 	e := &diag.PluginError{Reason: diag.ErrPreconditionFailed, Fault: diag.FaultConfig, Path: "path",
-		Hint: "choose another directory: `cairn artifact-store update NAME --path=DIR`"}
+		Hint: fmt.Sprintf("choose another directory: cairn artifact-store update %s --path DIR", s.component)}
 	info, serr := os.Stat(s.root)
 	switch {
 	case serr == nil && !info.IsDir(), errors.Is(serr, unix.ENOTDIR):
@@ -113,6 +113,8 @@ func (s *store) openError(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		e.Reason = diag.ErrPermissionDenied
 		e.Summary = fmt.Sprintf("the store's path %s cannot be written to by the user who runs cairn: %s", s.root, err)
+	case errors.Is(err, fs.ErrNotExist):
+		e.Summary = fmt.Sprintf("the store's path %s cannot be made: %s", s.root, err)
 	default:
 		return fmt.Errorf("open the store in %s: %w", s.root, err)
 	}

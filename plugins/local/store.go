@@ -31,7 +31,9 @@ const ownDir = ".cairn"
 //	ROOT/.cairn/tmp/         objects that are being written
 type store struct {
 	root string
-	log  interface{ Warn(msg string, args ...any) }
+	// component is the name that the store is registered by.
+	component string
+	log       interface{ Warn(msg string, args ...any) }
 }
 
 var (
@@ -49,7 +51,7 @@ func openStore(_ context.Context, cfg storeConfig, in plugin.Instance) (*store, 
 		return nil, &diag.PluginError{Reason: diag.ErrInvalidConfig, Fault: diag.FaultConfig, Path: "path",
 			Summary: "the root of the file system cannot be an artifact store", Hint: "give a directory of its own"}
 	}
-	return &store{root: root, log: in.Logger}, nil
+	return &store{root: root, component: in.Component, log: in.Logger}, nil
 }
 
 // StagingDir lies on the store's own file system, so that a put can be a rename.

@@ -26,6 +26,7 @@ type progress struct {
 	// unanswered are the attempts whose result stands and whose outcome the host
 	// has not told yet, by step.
 	unanswered map[string]*unanswered
+	paused     string // why the run waits for its journal
 	began      time.Time
 	shown      bool // the live line stands there
 	stop       chan struct{}
@@ -123,6 +124,21 @@ func (p *progress) print(format string, args ...any) {
 
 // note says something that is about no step.
 func (p *progress) note(format string, args ...any) { p.line("! "+format, args...) }
+
+// pause says that the run waits, and why, or that it goes on again ("").
+func (p *progress) pause(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case why == p.paused:
+		return
+	case why == "":
+		p.print("! the run goes on")
+	case p.paused == "":
+		p.print("! the run pauses: %s\n  it is tried again until it works; steps that run go on; Ctrl-C cancels", oneLine(why))
+	}
+	p.paused = why
+}
 
 // started says that an attempt begins.
 func (p *progress) started(job *apiv1.Job) {

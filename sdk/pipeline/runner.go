@@ -257,6 +257,7 @@ func (r *runner) holdSession(ctx context.Context) {
 				r.mu.Lock()
 				r.logPath = stream.Msg().GetRunLogPath()
 				r.mu.Unlock()
+				r.progress.pause(stream.Msg().GetPaused())
 			}
 			_ = stream.Close()
 		}

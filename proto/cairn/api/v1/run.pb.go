@@ -546,7 +546,9 @@ func (x *OpenSessionRequest) GetSession() string {
 type OpenSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where the program writes the run's own log.
-	RunLogPath    string `protobuf:"bytes,1,opt,name=run_log_path,json=runLogPath,proto3" json:"run_log_path,omitempty"`
+	RunLogPath string `protobuf:"bytes,1,opt,name=run_log_path,json=runLogPath,proto3" json:"run_log_path,omitempty"`
+	// Why the run waits: the journal cannot be written now. Empty while it goes on.
+	Paused        string `protobuf:"bytes,2,opt,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -584,6 +586,13 @@ func (*OpenSessionResponse) Descriptor() ([]byte, []int) {
 func (x *OpenSessionResponse) GetRunLogPath() string {
 	if x != nil {
 		return x.RunLogPath
+	}
+	return ""
+}
+
+func (x *OpenSessionResponse) GetPaused() string {
+	if x != nil {
+		return x.Paused
 	}
 	return ""
 }
@@ -2883,10 +2892,11 @@ const file_cairn_api_v1_run_proto_rawDesc = "" +
 	"\x05slots\x18\x02 \x01(\rR\x05slots\"@\n" +
 	"\x12OpenSessionRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x18\n" +
-	"\asession\x18\x02 \x01(\tR\asession\"7\n" +
+	"\asession\x18\x02 \x01(\tR\asession\"O\n" +
 	"\x13OpenSessionResponse\x12 \n" +
 	"\frun_log_path\x18\x01 \x01(\tR\n" +
-	"runLogPath\"\x88\x01\n" +
+	"runLogPath\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\tR\x06paused\"\x88\x01\n" +
 	"\x0eNextJobRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x12\n" +
