@@ -43,6 +43,11 @@ func b(ctx context.Context, x int, how string) (int, error) {
 	fmt.Println("b prints to standard output")
 	pipeline.From(ctx).Log().Info("b works", "how", how)
 	switch how {
+	case "secret":
+		if values, err := pipeline.From(ctx).Secret(ctx, "db"); err != nil || values["password"] == "" {
+			return 0, fmt.Errorf("the secret: %v, %w", len(values), err)
+		}
+		fallthrough
 	case "wait":
 		// Until the test says go, or the run is cancelled.
 		for {
@@ -104,6 +109,9 @@ func main() {
 		options := []pipeline.Option{pipeline.Retries(p.Retries, 10*time.Millisecond)}
 		if p.B == "timeout" {
 			options = append(options, pipeline.Timeout(200*time.Millisecond))
+		}
+		if p.B == "secret" {
+			options = append(options, pipeline.Secrets("db"))
 		}
 		stepC.Do(g, stepB.Do(g, stepA.Do(g), pipeline.Lit(p.B), options...))
 	}))

@@ -138,6 +138,10 @@ func (h *Host) listen(ctx context.Context) (*http.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the host's socket: %w", err)
 	}
+	// Its directory keeps others out; the socket does by itself too.
+	if err := os.Chmod(h.socket, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("close the host's socket to others: %w", err), l.Close())
+	}
 	if err := h.register(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
