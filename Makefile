@@ -39,6 +39,16 @@ bench: ## Ratios against a floor that is measured in the same run
 test: ## Run every test, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 8m ./...
 
+.PHONY: test-long
+test-long: ## All fault points and pairs of them, faults in the store, longer random tests
+	CAIRN_TEST_LONG=1 $(GO) test -timeout 3h ./e2e
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m -tags faults ./host/store/...
+	$(GO) test -timeout 30m ./host/engine -run 'TestMachine' -rapid.checks=20000
+	$(GO) test ./sdk/config -run '^$$' -fuzz FuzzValidate -fuzztime 1m
+	$(GO) test ./sdk/wire -run '^$$' -fuzz FuzzParseHandshake -fuzztime 1m
+	$(GO) test ./sdk/artifact -run '^$$' -fuzz FuzzParseTree -fuzztime 1m
+	$(GO) test ./sdk/artifact -run '^$$' -fuzz FuzzParseResult -fuzztime 1m
+
 .PHONY: check
 check: lint proto-check ## Lint, generated code, contracts, builds for macOS
 
