@@ -77,6 +77,8 @@ func runEmbedded(args []string, stdin io.Reader, stdout io.Writer) error {
 	if err := h.guarded(ctx); err != nil {
 		return errors.Join(err, h.Close())
 	}
+	// The plugins start while the rest of the host and the program do.
+	h.openAhead(ctx)
 	server, err := h.listen(ctx)
 	if err != nil {
 		return errors.Join(err, h.Close())
@@ -94,7 +96,6 @@ func runEmbedded(args []string, stdin io.Reader, stdout io.Writer) error {
 			_, _ = io.Copy(io.Discard, stdin)
 			cancel()
 		}()
-		h.openAhead(ctx)
 		<-ctx.Done()
 	}
 	left := h.letGo()

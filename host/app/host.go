@@ -65,6 +65,7 @@ type Host struct {
 	schema   *home.SchemaLock
 	manager  *pluginhost.Manager
 	identity *home.Lock
+	row      func() error // waits until this host's row is written
 	socket   string
 	engine   *engine.Engine
 	stacks   *stacks
@@ -200,8 +201,9 @@ func (h *Host) keyring() secrets.Keyring {
 	return secrets.Keyring{File: h.home.Identity()}
 }
 
-// register makes this process known as a host: lock first, then row. It is
-// called with the lock held, and the database open for writing.
+// register makes this process known as a host: lock first, then row, which is
+// written meanwhile, since only lists read it. It is called with the lock held,
+// and the database open for writing.
 func (h *Host) register(ctx context.Context) error {
 	if h.identity != nil {
 		return nil
@@ -211,9 +213,12 @@ func (h *Host) register(ctx context.Context) error {
 		return err
 	}
 	h.identity = lock
-	return h.writing.store.PutHost(ctx, model.Host{
+	row, s := model.Host{
 		ID: h.id, PID: os.Getpid(), Kind: h.kind, Version: Version, Socket: h.socket, StartedAt: time.Now().UTC(),
-	})
+	}, h.writing.store
+	h.row = sync.OnceValue(func() error { return s.PutHost(context.WithoutCancel(ctx), row) })
+	go h.row()
+	return nil
 }
 
 // runtimeDir is this host's own directory for what dies with it.
@@ -222,8 +227,8 @@ func (h *Host) runtimeDir() string { return h.home.RuntimeDirOf(h.id) }
 // shutdown bounds what is done when the host ends.
 const shutdown = 2 * time.Second
 
-// Close lets go of runs, stops plugins and gives up the host's lock, in that
-// order and within 2 s. What a call has in hand ends with an error.
+// Close lets go of runs, then stops plugins and closes the database, side by
+// side, and gives up the host's lock last, within 2 s. What a call has in hand ends with an error.
 func (h *Host) Close() error {
 	h.mu.Lock()
 	if h.closed {
@@ -242,21 +247,29 @@ func (h *Host) Close() error {
 	if st != nil {
 		st.close()
 	}
-	if manager != nil {
-		errs = append(errs, manager.Close())
-	}
+	stopped := make(chan error, 1)
+	go func() {
+		if manager == nil {
+			stopped <- nil
+			return
+		}
+		stopped <- manager.Close()
+	}()
 	errs = append(errs, h.leave(ctx))
+	errs = append(errs, <-stopped)
+	errs = append(errs, h.release())
 	if h.closeLog != nil {
 		h.closeLog()
 	}
 	return errors.Join(errs...)
 }
 
-// leave takes back what made the host known, and what hosts left that were
-// killed, and closes the databases.
+// leave takes back the rows of this host and of hosts that were killed, and
+// closes the databases.
 func (h *Host) leave(ctx context.Context) error {
 	var errs []error
 	if h.identity != nil {
+		errs = append(errs, h.row())
 		dead, err := h.home.Sweep()
 		errs = append(errs, err)
 		for _, id := range dead {
@@ -266,13 +279,24 @@ func (h *Host) leave(ctx context.Context) error {
 		for _, id := range append(dead, h.id) {
 			errs = append(errs, h.writing.store.DeleteHost(ctx, id))
 		}
-		errs = append(errs, h.identity.Release())
 	}
 	if h.writing != nil {
-		errs = append(errs, h.writing.store.Close(), h.schema.Release())
+		errs = append(errs, h.writing.store.Close())
 	}
 	if h.reading != nil {
 		errs = append(errs, h.reading.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// release gives up the locks: whoever gets them finds nothing of this host.
+func (h *Host) release() error {
+	var errs []error
+	if h.identity != nil {
+		errs = append(errs, h.identity.Release())
+	}
+	if h.schema != nil {
+		errs = append(errs, h.schema.Release())
 	}
 	return errors.Join(errs...)
 }
