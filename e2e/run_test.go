@@ -267,8 +267,15 @@ func TestLogs(t *testing.T) {
 	if code := follower.exit(t); code != 0 {
 		t.Errorf("logs --follow ended with %d", code)
 	}
-	if log := p.cairn("run", "logs", "latest"); !strings.Contains(log, "b prints to standard output") {
-		t.Errorf("the run's log lacks what b printed:\n%s", log)
+	for _, of := range [][]string{{}, {"b"}} {
+		if log := p.cairn(append([]string{"run", "logs", "latest"}, of...)...); !strings.Contains(log, "b prints to standard output") {
+			t.Errorf("the log of %v lacks what b printed:\n%s", of, log)
+		}
+	}
+	for _, step := range []string{"a", "c"} {
+		if log := p.cairn("run", "logs", "latest", step); log != "" {
+			t.Errorf("the log of step %s is not its own:\n%s", step, log)
+		}
 	}
 }
 

@@ -62,6 +62,13 @@ func (h *Host) onRun(f func(runID string)) {
 	h.runHooks = append(h.runHooks, f)
 }
 
+// teeOf gives what copies the output of the program beside this host, or nil.
+func (h *Host) teeOf() *tee {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tee
+}
+
 // driver is the engine as the API asks for it.
 type driver struct {
 	engine *engine.Engine
@@ -105,6 +112,9 @@ func (d *driver) OpenSession(ctx context.Context, runID, session string) (api.Se
 }
 
 func (d *driver) NextJob(ctx context.Context, r api.JobRequest) (api.JobReply, error) {
+	if t := d.host.teeOf(); t != nil {
+		t.holds(r.Held)
+	}
 	reply, err := d.engine.NextJob(ctx, engine.JobRequest(r))
 	if err != nil {
 		return api.JobReply{}, err
@@ -120,11 +130,17 @@ func (d *driver) NextJob(ctx context.Context, r api.JobRequest) (api.JobReply, e
 			job.Inputs = append(job.Inputs, api.JobInput(in))
 		}
 		out.Start = append(out.Start, job)
+		if t := d.host.teeOf(); t != nil {
+			t.started(j.Attempt, j.LogPath)
+		}
 	}
 	return out, nil
 }
 
 func (d *driver) CompleteJob(ctx context.Context, runID, session, attempt string) (string, string, error) {
+	if t := d.host.teeOf(); t != nil {
+		t.ended(attempt)
+	}
 	c, err := d.engine.CompleteJob(ctx, runID, session, attempt)
 	return string(c.Outcome), c.Detail, err
 }

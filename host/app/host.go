@@ -70,6 +70,8 @@ type Host struct {
 	engine   *engine.Engine
 	stacks   *stacks
 	runHooks []func(runID string)
+	// tee copies the output of the program beside this host; nil for none.
+	tee *tee
 }
 
 // opened is an open database, and the API over it.
