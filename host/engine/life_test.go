@@ -117,6 +117,29 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// A program that lost its host cancels its steps, and a result of that kind may
+// stand when the next host looks. Nobody asked for it: the attempt is lost, which
+// uses up no retry, and the step runs again.
+func TestCancelledWithoutBeingAsked(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	run := r.create(spec(StepNode("a")))
+	play(t, r.program(run, map[string]StepFunc{"a": func(_ context.Context, job Job) (*artifact.Result, error) {
+		if job.Number == 1 {
+			return &artifact.Result{Failure: &artifact.Failure{Kind: artifact.FailureCancelled, Message: "context canceled"}}, nil
+		}
+		return Value("1"), nil
+	}}), model.RunCompleted)
+	rec := r.record(run)
+	attempts := rec.Attempts["a"]
+	if len(attempts) != 2 || attempts[0].State != model.AttemptLost || attempts[1].State != model.AttemptCompleted {
+		t.Errorf("attempts are %+v", attempts)
+	}
+	if s := rec.Steps[0]; s.Failures != 0 || s.Losses != 1 {
+		t.Errorf("%d failures, %d losses", s.Failures, s.Losses)
+	}
+}
+
 func TestCancelByIntent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
