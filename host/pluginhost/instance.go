@@ -54,11 +54,11 @@ type instance struct {
 func (m *Manager) open(ctx context.Context, rc ResolvedComponent) (*instance, error) {
 	i, err := m.configure(ctx, rc)
 	if err != nil {
-		return nil, componentError(rc.Component, "cannot be configured", err)
+		return nil, componentError(rc.Component, "cannot be configured", hide(err, rc.Secrets))
 	}
 	if err := i.open(ctx); err != nil {
 		i.release()
-		return nil, componentError(rc.Component, "cannot be opened", i.proc.Explain(err))
+		return nil, componentError(rc.Component, "cannot be opened", hide(i.proc.Explain(err), rc.Secrets))
 	}
 	return i, nil
 }
@@ -171,7 +171,7 @@ func (i *instance) do(ctx context.Context, call func() error) error {
 			err = call()
 		}
 	}
-	return i.proc.Explain(err)
+	return hide(i.proc.Explain(err), i.what.Secrets)
 }
 
 // again configures and opens the instance anew, once for all calls that found
@@ -183,10 +183,10 @@ func (i *instance) again(ctx context.Context, seen int) error {
 		return nil
 	}
 	if _, err := i.configureOnce(ctx); err != nil {
-		return componentError(i.what.Component, "cannot be configured", err)
+		return componentError(i.what.Component, "cannot be configured", hide(err, i.what.Secrets))
 	}
 	if err := i.open(ctx); err != nil {
-		return componentError(i.what.Component, "cannot be opened", err)
+		return componentError(i.what.Component, "cannot be opened", hide(err, i.what.Secrets))
 	}
 	i.generation++
 	return nil

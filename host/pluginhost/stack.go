@@ -207,7 +207,7 @@ func (m *Manager) check(ctx context.Context, rc ResolvedComponent, deep bool) Co
 	}
 	res, err := i.client.Check(ctx, i.request.Instance, depth)
 	if err != nil {
-		c.Err = componentError(rc.Component, "cannot be checked", i.proc.Explain(err))
+		c.Err = componentError(rc.Component, "cannot be checked", hide(i.proc.Explain(err), rc.Secrets))
 		return c
 	}
 	c.State, c.Diagnostics, c.Latency = string(res.State), res.Diagnostics, res.Latency
