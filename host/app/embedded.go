@@ -127,23 +127,23 @@ func (h *Host) guarded(ctx context.Context) error {
 }
 
 // listen makes this process a host, opens its socket in the runtime directory
-// and serves the API on it.
+// and serves the API on it. It is called after guarded.
 func (h *Host) listen(ctx context.Context) (*http.Server, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, err := h.writable(ctx); err != nil {
-		return nil, err
-	}
-	h.socket = filepath.Join(h.runtimeDir(), "host.sock")
-	l, err := net.Listen("unix", h.socket)
+	socket := filepath.Join(h.runtimeDir(), "host.sock")
+	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("open the host's socket: %w", err)
 	}
 	// Its directory keeps others out; the socket does by itself too.
-	if err := os.Chmod(h.socket, 0o600); err != nil {
+	if err := os.Chmod(socket, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("close the host's socket to others: %w", err), l.Close())
 	}
-	if err := h.register(ctx); err != nil {
+	// The lock is held for this alone: the plugins are being opened meanwhile.
+	h.mu.Lock()
+	h.socket = socket
+	err = h.register(ctx)
+	h.mu.Unlock()
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	server := &http.Server{Handler: api.Handler(h), ReadHeaderTimeout: 10 * time.Second}
@@ -160,14 +160,14 @@ func (h *Host) listen(ctx context.Context) (*http.Server, error) {
 // directory and environment. A wrong guess costs a plugin process; what is wrong
 // with the stack is told when it is asked for.
 func (h *Host) openAhead(ctx context.Context) {
+	h.mu.Lock()
+	o, err := h.writable(ctx)
+	st := h.openStacks()
+	h.mu.Unlock()
+	if err != nil {
+		return
+	}
 	go func() {
-		h.mu.Lock()
-		o, err := h.writable(ctx)
-		st := h.openStacks()
-		h.mu.Unlock()
-		if err != nil {
-			return
-		}
 		client := model.Client{StackEnv: os.Getenv("CAIRN_STACK")}
 		if dir, err := os.Getwd(); err == nil {
 			if client.Project, err = o.server.Home.FindProject(dir); err != nil {
