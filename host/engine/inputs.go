@@ -68,7 +68,9 @@ func (r *run) prepare(a *attempt) {
 				err = r.hand(r.ctx, job, in)
 			}
 		}
-		r.post(func() { r.prepared(a, job, err) })
+		if !r.post(func() { r.prepared(a, job, err) }) {
+			r.removeFiles(a.id)
+		}
 	})
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cairn-stack/cairn/host/model"
 	"github.com/cairn-stack/cairn/internal/fault"
 	"github.com/cairn-stack/cairn/sdk/artifact"
@@ -42,6 +44,8 @@ type offer struct {
 	inputs      []handedInput
 
 	claims []*artifact.Claim
+	// values are the outputs that stand in the result itself, by digest.
+	values map[string][]byte
 	keys   map[string]string
 	op     model.PublishStep
 }
@@ -52,7 +56,7 @@ func (r *run) startOffer(a *attempt) {
 	r.offers++
 	o := &offer{
 		r: r, id: a.id, dir: r.dir(a.id), staging: r.staging(), step: a.step.node,
-		incarnation: a.incarnation, keys: map[string]string{},
+		incarnation: a.incarnation, keys: map[string]string{}, values: map[string][]byte{},
 	}
 	if job := r.jobs[a.id]; job != nil {
 		o.inputs = job.handed
@@ -254,7 +258,7 @@ func (o *offer) claim(ctx context.Context, res *artifact.Result) *failure {
 		case out.Path != "":
 			err = o.claimFile(ctx, out.Path, &p)
 		default:
-			err = o.claimInline(out.Inline, &p)
+			o.addValue(out.Inline, &p)
 		}
 		if err != nil {
 			return &failure{message: fmt.Sprintf("output '%s' cannot be stored: %s", d.Name, text(err.Error()))}
@@ -287,15 +291,13 @@ func (o *offer) claimFile(ctx context.Context, path string, p *model.PublishedOu
 	return nil
 }
 
-func (o *offer) claimInline(value []byte, p *model.PublishedOutput) error {
-	c, err := artifact.ClaimBytes(value, o.options())
-	if err != nil {
-		return err
-	}
-	o.add(c, p)
-	p.Content = model.Content{Digest: c.Digest, Size: c.Size}
+// addValue has a value of the result stored: it is in memory, so that nobody
+// can change it.
+func (o *offer) addValue(value []byte, p *model.PublishedOutput) {
 	p.Inline = append([]byte{}, value...)
-	return nil
+	p.Content = model.Content{Digest: artifact.HashBytes(p.Inline), Size: int64(len(p.Inline))}
+	o.values[p.Content.Digest] = p.Inline
+	o.locate(p.Content.Digest, p)
 }
 
 func (o *offer) claimTree(ctx context.Context, path string, p *model.PublishedOutput) error {
@@ -319,24 +321,41 @@ func (o *offer) claimTree(ctx context.Context, path string, p *model.PublishedOu
 }
 
 func (o *offer) add(c *artifact.Claim, p *model.PublishedOutput) {
-	key := o.r.e.contentKey(c.Digest)
 	o.claims = append(o.claims, c)
-	o.keys[c.Digest] = key
-	p.Locations = append(p.Locations, model.Location{Digest: c.Digest, StoreID: o.r.stack.ArtifactStore().ID(), Key: key})
+	o.locate(c.Digest, p)
 }
 
-// put has the store hold the claims, and proves that nobody reached them
-// meanwhile.
+// locate says where a content of an output will be.
+func (o *offer) locate(digest string, p *model.PublishedOutput) {
+	key := o.r.e.contentKey(digest)
+	o.keys[digest] = key
+	p.Locations = append(p.Locations, model.Location{Digest: digest, StoreID: o.r.stack.ArtifactStore().ID(), Key: key})
+}
+
+// put has the store hold the values and the claims, and proves that nobody
+// reached the claims meanwhile.
 func (o *offer) put(ctx context.Context) *failure {
 	if err := fault.Hit("engine.put.before"); err != nil {
 		return &failure{message: err.Error()}
 	}
 	store := o.r.stack.ArtifactStore()
+	limit := store.Facts().MaxObject
+	tooLarge := func(size int64) *failure {
+		if limit <= 0 || size <= limit {
+			return nil
+		}
+		return &failure{message: fmt.Sprintf("an output of %d bytes is larger than the artifact store takes (%d)", size, limit), permanent: true}
+	}
+	for _, value := range o.values {
+		if f := tooLarge(int64(len(value))); f != nil {
+			return f
+		}
+	}
 	var items []model.PutItem
 	sent := map[string]bool{}
 	for _, c := range o.claims {
-		if limit := store.Facts().MaxObject; limit > 0 && c.Size > limit {
-			return &failure{message: fmt.Sprintf("an output of %d bytes is larger than the artifact store takes (%d)", c.Size, limit), permanent: true}
+		if f := tooLarge(c.Size); f != nil {
+			return f
 		}
 		if !sent[c.Digest] {
 			sent[c.Digest] = true
@@ -344,10 +363,12 @@ func (o *offer) put(ctx context.Context) *failure {
 			items = append(items, o.item(c))
 		}
 	}
-	if len(items) > 0 {
-		if err := putAll(ctx, store, items); err != nil {
-			return &failure{message: "the artifact store did not take an output: " + text(err.Error()), hint: hintOf(err)}
-		}
+	err := o.putValues(ctx, store)
+	if err == nil && len(items) > 0 {
+		err = putAll(ctx, store, items)
+	}
+	if err != nil {
+		return &failure{message: "the artifact store did not take an output: " + text(err.Error()), hint: hintOf(err)}
 	}
 	if err := fault.Hit("engine.put.after"); err != nil {
 		return &failure{message: err.Error()}
@@ -362,6 +383,24 @@ func (o *offer) put(ctx context.Context) *failure {
 		}
 	}
 	return nil
+}
+
+// putValues stores the values, side by side where there are several.
+func (o *offer) putValues(ctx context.Context, store ArtifactStore) error {
+	put := func(ctx context.Context, digest string, value []byte) error {
+		return again(ctx, func() error { return store.PutBytes(ctx, o.keys[digest], value, digest) })
+	}
+	if len(o.values) == 1 {
+		for digest, value := range o.values {
+			return put(ctx, digest, value)
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, store.Facts().Parallel))
+	for digest, value := range o.values {
+		g.Go(func() error { return put(gctx, digest, value) })
+	}
+	return g.Wait()
 }
 
 func (o *offer) item(c *artifact.Claim) model.PutItem {

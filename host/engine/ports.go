@@ -68,6 +68,8 @@ type ArtifactStore interface {
 	// is for the call as a whole.
 	PutFiles(ctx context.Context, items []model.PutItem) ([]model.ItemResult, error)
 	GetFiles(ctx context.Context, items []model.GetItem) ([]model.ItemResult, error)
+	// PutBytes stores a small object, at most 1 MiB, that stands in no file.
+	PutBytes(ctx context.Context, key string, data []byte, digest string) error
 	Stat(ctx context.Context, keys []string) ([]model.ItemResult, error)
 	// Delete removes objects; an absent key is success.
 	Delete(ctx context.Context, keys []string) ([]model.ItemResult, error)

@@ -63,6 +63,22 @@ func (s *DirStore) put(it model.PutItem) error {
 	return copyFile(it.Path, to)
 }
 
+func (s *DirStore) PutBytes(_ context.Context, key string, data []byte, digest string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Puts++
+	if s.Fail != nil {
+		if err := s.Fail(model.PutItem{Key: key, Size: int64(len(data)), Digest: digest}); err != nil {
+			return err
+		}
+	}
+	to := s.Path(key)
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o400)
+}
+
 func (s *DirStore) GetFiles(_ context.Context, items []model.GetItem) ([]model.ItemResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cairn-stack/cairn/host/model"
 	"github.com/cairn-stack/cairn/internal/fault"
+	"github.com/cairn-stack/cairn/sdk/artifact"
 	"github.com/cairn-stack/cairn/sdk/diag"
 )
 
@@ -353,8 +356,15 @@ func (r *run) dropFiles(a *attempt) {
 	}
 }
 
+// removeFiles removes the directories of an attempt. Most hold the result and
+// nothing else, so that two calls do.
 func (r *run) removeFiles(attempt string) {
-	for _, dir := range []string{r.dir(attempt), r.inputsDir(attempt)} {
+	dir := r.dir(attempt)
+	os.Remove(filepath.Join(dir, artifact.ResultFile))
+	for _, dir := range []string{dir, r.inputsDir(attempt)} {
+		if err := syscall.Rmdir(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err := os.RemoveAll(dir); err != nil {
 			r.log.Warn("remove an attempt's files", "dir", dir, "error", err)
 		}

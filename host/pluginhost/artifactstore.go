@@ -58,6 +58,14 @@ func (s *ArtifactStore) PutFiles(ctx context.Context, items []model.PutItem) ([]
 	return s.results(ctx, func() ([]wire.ItemResult, error) { return s.client.PutFiles(ctx, sent, nil) })
 }
 
+// PutBytes stores a small object, at most 1 MiB.
+func (s *ArtifactStore) PutBytes(ctx context.Context, key string, data []byte, digest string) error {
+	return s.i.do(ctx, func() error {
+		_, err := s.client.PutBytes(ctx, key, data, digest)
+		return err
+	})
+}
+
 // GetFiles brings objects to paths below an exchange root or the staging
 // directory. A result for each item, in order.
 func (s *ArtifactStore) GetFiles(ctx context.Context, items []model.GetItem) ([]model.ItemResult, error) {
