@@ -45,7 +45,7 @@ func (p *program) runPipeline(ctx context.Context, o *options, t *traced) error 
 	defer host.stderr.Close()
 	r := &runner{
 		program: p, options: o, traced: t, host: host, client: dial(host.socket, host.gone),
-		progress: newProgress(p.stdout, p.terminal, t), jobs: map[string]*job{},
+		progress: newProgress(p.stdout, p.terminal, t), jobs: map[string]*job{}, held: map[string]*job{},
 		provenance: made, provenanceDone: make(chan struct{}), leaves: t.leaves(),
 	}
 	err = r.create(ctx)
@@ -129,6 +129,8 @@ type runner struct {
 	mu sync.Mutex
 	// jobs has every attempt that was ever handed out.
 	jobs map[string]*job
+	// held are those of jobs that the host has not answered for.
+	held map[string]*job
 	// full cancels a request for jobs that was made when no slot was free.
 	full context.CancelFunc
 	wg   sync.WaitGroup
@@ -137,8 +139,8 @@ type runner struct {
 // job is an attempt that the program was given.
 type job struct {
 	stop context.CancelCauseFunc
-	// working until the result stands; held until the host has answered.
-	working, held bool
+	// working until the result stands.
+	working bool
 }
 
 func (r *runner) clientContext() *apiv1.ClientContext {
@@ -329,10 +331,8 @@ func (r *runner) nextJobs(ctx context.Context) (*apiv1.NextJobResponse, error) {
 	defer cancel()
 	r.mu.Lock()
 	busy := 0
-	for attempt, j := range r.jobs {
-		if j.held {
-			req.Held = append(req.Held, attempt)
-		}
+	for attempt, j := range r.held {
+		req.Held = append(req.Held, attempt)
 		if j.working {
 			busy++
 		}
@@ -364,8 +364,8 @@ func (r *runner) startJob(ctx context.Context, in *apiv1.Job) {
 		return
 	}
 	ctx, stop := context.WithCancelCause(ctx)
-	j := &job{stop: stop, working: true, held: true}
-	r.jobs[in.GetAttempt()] = j
+	j := &job{stop: stop, working: true}
+	r.jobs[in.GetAttempt()], r.held[in.GetAttempt()] = j, j
 	r.progress.started(in)
 	r.wg.Add(1)
 	go func() {
@@ -396,7 +396,7 @@ func (r *runner) runJob(ctx context.Context, in *apiv1.Job, j *job) {
 		return r.client.CompleteJob(ctx, &apiv1.CompleteJobRequest{Run: in.GetRun(), Session: r.session, Attempt: in.GetAttempt()})
 	})
 	r.mu.Lock()
-	j.held = false
+	delete(r.held, in.GetAttempt())
 	r.mu.Unlock()
 	r.progress.ended(in, result, res, err)
 }
