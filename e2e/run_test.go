@@ -202,6 +202,7 @@ func TestStepsThatGoWrong(t *testing.T) {
 		{b: "fail", code: "5", says: "b is told to fail", args: []string{"--retries", "2"}, starts: 3},
 		{b: "permanent", code: "5", says: "for good", args: []string{"--retries", "2"}, starts: 1},
 		{b: "panic", code: "5", says: "b is told to panic", starts: 1},
+		{b: "undeclared", code: "5", says: "declare", starts: 1},
 		{b: "chan", code: "5", says: "cannot be stored", starts: 1},
 		{b: "timeout", code: "5", says: "timed out", starts: 1},
 	} {

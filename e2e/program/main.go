@@ -16,7 +16,7 @@ import (
 // Params choose what step b does.
 type Params struct {
 	// B is what step b does beside its work.
-	B string `default:"nothing" doc:"nothing, wait, fail, permanent, panic, exit, goroutine, chan or timeout"`
+	B string `default:"nothing" doc:"nothing, wait, fail, permanent, panic, exit, goroutine, chan, secret, undeclared or timeout"`
 	// Retries of step b.
 	Retries int `default:"0" doc:"retries of step b"`
 }
@@ -43,7 +43,7 @@ func b(ctx context.Context, x int, how string) (int, error) {
 	fmt.Println("b prints to standard output")
 	pipeline.From(ctx).Log().Info("b works", "how", how)
 	switch how {
-	case "secret":
+	case "secret", "undeclared":
 		if values, err := pipeline.From(ctx).Secret(ctx, "db"); err != nil || values["password"] == "" {
 			return 0, fmt.Errorf("the secret: %v, %w", len(values), err)
 		}

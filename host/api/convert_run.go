@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"path/filepath"
 
 	"github.com/cairn-stack/cairn/host/model"
 	apiv1 "github.com/cairn-stack/cairn/proto/cairn/api/v1"
@@ -119,16 +120,32 @@ func parametersToProto(m map[string]model.Parameter) map[string]*stepv1.Paramete
 	return out
 }
 
-func snapshotToProto(s model.StackSnapshot) []*apiv1.StackSnapshotEntry {
+func snapshotToProto(s model.StackSnapshot, home string) []*apiv1.StackSnapshotEntry {
 	var out []*apiv1.StackSnapshotEntry
 	for _, c := range s.Components {
 		out = append(out, &apiv1.StackSnapshotEntry{
 			Type: string(c.Component.Type), Name: c.Component.Name, Flavor: c.Component.Flavor,
 			Revision: uint32(c.Component.Revision),
 			Plugin:   c.Plugin, PluginVersion: c.PluginVersion, PluginDigest: c.PluginDigest,
+			Directory: directoryOf(c.Component, home),
 		})
 	}
 	return out
+}
+
+// directoryOf is the absolute path in a component's config; the built-in store's
+// lies in the home.
+func directoryOf(c model.Component, home string) string {
+	if c.ID == model.DefaultArtifactStoreID {
+		return filepath.Join(home, "artifacts")
+	}
+	var config struct {
+		Path string `json:"path"`
+	}
+	if json.Unmarshal(c.Config, &config) != nil || !filepath.IsAbs(config.Path) {
+		return ""
+	}
+	return config.Path
 }
 
 func eventToProto(e model.Event) *apiv1.Event {

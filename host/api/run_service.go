@@ -137,7 +137,7 @@ func (s *Server) GetRun(ctx context.Context, r *apiv1.GetRunRequest) (*apiv1.Get
 	out := &apiv1.GetRunResponse{
 		Run:        runToProto(rec.Run, alive, counts),
 		Provenance: provenanceToProto(rec.Provenance), Recipe: recipeToProto(rec.Recipe),
-		Parameters: parametersToProto(rec.Spec.Parameters), Stack: snapshotToProto(rec.Snapshot),
+		Parameters: parametersToProto(rec.Spec.Parameters), Stack: snapshotToProto(rec.Snapshot, s.Home.Dir()),
 	}
 	for _, n := range rec.Spec.Nodes {
 		out.Steps = append(out.Steps, stepToProto(n, steps[n.Name], rec))

@@ -282,7 +282,7 @@ func (p *progress) artifacts(res *apiv1.GetRunResponse) {
 	where := ""
 	for _, c := range res.GetStack() {
 		if c.GetType() == "artifact_store" || c.GetType() == "artifact-store" {
-			where = fmt.Sprintf(", in artifact store %s (%s)", c.GetName(), c.GetFlavor())
+			where = fmt.Sprintf(", in artifact store %s (%s)", c.GetName(), firstNonEmpty(c.GetDirectory(), c.GetFlavor()))
 		}
 	}
 	p.line("\nArtifacts%s:", where)

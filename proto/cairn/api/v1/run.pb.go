@@ -2049,6 +2049,9 @@ type StackSnapshotEntry struct {
 	Plugin        string                 `protobuf:"bytes,5,opt,name=plugin,proto3" json:"plugin,omitempty"`
 	PluginVersion string                 `protobuf:"bytes,6,opt,name=plugin_version,json=pluginVersion,proto3" json:"plugin_version,omitempty"`
 	PluginDigest  string                 `protobuf:"bytes,7,opt,name=plugin_digest,json=pluginDigest,proto3" json:"plugin_digest,omitempty"`
+	// Directory of this machine that it keeps its things in; empty where it has
+	// none, or none that may be shown.
+	Directory     string `protobuf:"bytes,8,opt,name=directory,proto3" json:"directory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2128,6 +2131,13 @@ func (x *StackSnapshotEntry) GetPluginVersion() string {
 func (x *StackSnapshotEntry) GetPluginDigest() string {
 	if x != nil {
 		return x.PluginDigest
+	}
+	return ""
+}
+
+func (x *StackSnapshotEntry) GetDirectory() string {
+	if x != nil {
+		return x.Directory
 	}
 	return ""
 }
@@ -3051,7 +3061,7 @@ const file_cairn_api_v1_run_proto_rawDesc = "" +
 	"\x0eresume_command\x18\a \x01(\tR\rresumeCommand\x1aW\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
-	"\x05value\x18\x02 \x01(\v2\x18.cairn.step.v1.ParameterR\x05value:\x028\x01\"\xd4\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.cairn.step.v1.ParameterR\x05value:\x028\x01\"\xf2\x01\n" +
 	"\x12StackSnapshotEntry\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -3059,7 +3069,8 @@ const file_cairn_api_v1_run_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\rR\brevision\x12\x16\n" +
 	"\x06plugin\x18\x05 \x01(\tR\x06plugin\x12%\n" +
 	"\x0eplugin_version\x18\x06 \x01(\tR\rpluginVersion\x12#\n" +
-	"\rplugin_digest\x18\a \x01(\tR\fpluginDigest\"\x8f\x01\n" +
+	"\rplugin_digest\x18\a \x01(\tR\fpluginDigest\x12\x1c\n" +
+	"\tdirectory\x18\b \x01(\tR\tdirectory\"\x8f\x01\n" +
 	"\x0fWatchRunRequest\x125\n" +
 	"\acontext\x18\x01 \x01(\v2\x1b.cairn.api.v1.ClientContextR\acontext\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x16\n" +
