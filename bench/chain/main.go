@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/cairn-stack/cairn/sdk/pipeline"
 )
@@ -14,13 +15,14 @@ type Params struct {
 }
 
 var (
-	first = pipeline.Fn0("first", func(context.Context) (int, error) { return 0, nil })
-	next  = pipeline.Fn1("next", func(_ context.Context, x int) (int, error) { return x + 1, nil })
+	// Values that no earlier run has stored, so that each is written.
+	first = pipeline.Fn0("first", func(context.Context) (int64, error) { return time.Now().UnixNano(), nil })
+	next  = pipeline.Fn1("next", func(_ context.Context, x int64) (int64, error) { return x + 1, nil })
 )
 
 func main() {
 	pipeline.Main(pipeline.New("chain", func(b *pipeline.B, p Params) {
-		var x pipeline.Arg[int] = first.Do(b)
+		var x pipeline.Arg[int64] = first.Do(b)
 		for i := 1; i < p.Steps; i++ {
 			x = next.Named(fmt.Sprintf("s%d", i)).Do(b, x)
 		}
