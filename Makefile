@@ -37,7 +37,7 @@ bench: ## Ratios against a floor that is measured in the same run
 
 .PHONY: test
 test: ## Run every test, with the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 8m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
 .PHONY: test-long
 test-long: ## All fault points and pairs of them, faults in the store, longer random tests
